@@ -1,0 +1,1 @@
+"""The inference engine: scheduler, runner, worker and its asyncio client."""

@@ -1,0 +1,105 @@
+"""What goes into the engine and what comes out: plain values, no tensor, fit to cross a process boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omni_core.config import SamplingParams
+from omni_core.tokens import Task
+
+
+@dataclass(frozen=True, eq=False)
+class GenerateRequest:
+    """One response to be generated. Inputs that the task does not name must be None."""
+
+    id: str
+    task: Task
+    audio: NDArray[np.float32] | None = None  #: [samples], mono, in [-1, 1]
+    sample_rate: int = 24_000  #: of `audio`, Hz
+    image: bytes | None = None  #: an encoded PNG or JPEG
+    text: str | None = None
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    max_steps: int = 1024  #: decode steps at most (also bounded by the model's positions)
+    paced: bool = False  #: True: never more than EngineConfig.max_ahead_s ahead of playback
+
+
+@dataclass(frozen=True, eq=False)
+class AudioChunk:
+    """A run of the answer's audio."""
+
+    pcm: NDArray[np.float32]  #: [samples], 24 kHz mono
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """More of the answer's text: whole characters only."""
+
+    text: str
+
+
+class FinishReason(StrEnum):
+    """Why a response ended."""
+
+    STOP = "stop"  #: the model ended it
+    LENGTH = "length"  #: max_steps or the model's positions ran out
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Token counts of one response."""
+
+    prompt_tokens: int  #: positions of the prompt
+    text_tokens: int
+    audio_tokens: int  #: 7 per frame
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds from the moment the engine took the request."""
+
+    queued_s: float
+    prefill_s: float  #: encoder, adapters and prompt
+    first_audio_s: float | None  #: None: no audio was asked for or none came
+    total_s: float
+    steps: int
+    audio_s: float  #: duration of the audio made
+
+    @property
+    def rtf(self) -> float | None:
+        """Compute time / audio time; below 1 keeps up."""
+        return self.total_s / self.audio_s if self.audio_s else None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The last event of a response that the engine ended in order."""
+
+    reason: FinishReason
+    usage: Usage
+    timings: Timings
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The last event of a response that could not be generated."""
+
+    error: Exception  #: an OmniError
+
+
+EngineEvent = AudioChunk | TextDelta | Finished | Failed
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What the server may know of the model behind the engine."""
+
+    model: str
+    sample_rate: int  #: of the answer's audio
+    tasks: tuple[Task, ...]
+    max_audio_s: float | None  #: longest spoken input; None: any length
+    listener: bool
