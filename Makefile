@@ -1,0 +1,66 @@
+# Everything a newcomer needs. Each target sets up what it uses; `make` alone lists them.
+#   TORCH_INDEX=URL  take torch from this package index (a CPU-only build is a tenth of the size of the default)
+#   PYTHON=python3.12  the interpreter .venv is made with
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/pytest
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test test-speech test-slow check lint types contracts wheel clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv and install everything into it
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Omni Duplex needs Python 3.11 or newer as $(PYTHON). On Debian or Ubuntu: apt install python3 python3-venv"; \
+		  echo "With another interpreter: make setup PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) can't make virtual environments here. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if [ -n "$(TORCH_INDEX)" ]; then \
+		echo "torch from $(TORCH_INDEX)"; \
+		$(BIN)/python -m pip install --quiet --index-url "$(TORCH_INDEX)" -c constraints.txt torch; \
+	fi
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## ask nano the bundled spoken questions and show its answers
+	@$(BIN)/omni demo $(ARGS)
+
+serve: $(STAMP) ## serve nano at ws://127.0.0.1:8000/v1/realtime
+	@$(BIN)/omni serve $(ARGS)
+
+test: $(STAMP) ## the tests that need nothing but Python
+	$(PYTEST) $(ARGS)
+
+test-speech: $(STAMP) ## the tests that need espeak-ng and flite
+	@for tool in espeak-ng flite; do command -v $$tool >/dev/null || \
+		{ echo "$$tool is missing. On Debian or Ubuntu: apt install espeak-ng flite"; exit 1; }; done
+	$(PYTEST) -m "speech and not slow" $(ARGS)
+
+test-slow: $(STAMP) ## the tests that take minutes
+	$(PYTEST) -m "slow" $(ARGS)
+
+lint: $(STAMP) ## ruff
+	$(BIN)/ruff check .
+
+types: $(STAMP) ## pyright
+	$(BIN)/pyright
+
+contracts: $(STAMP) ## who may import whom
+	$(BIN)/lint-imports
+
+check: lint types contracts test ## what CI runs, less the speech tests
+
+wheel: $(STAMP) ## build dist/*.whl
+	$(BIN)/python -m build --wheel
+
+clean: ## remove .venv and everything that was built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis demo

@@ -1,0 +1,1 @@
+"""How to run the server beyond one process: container, cluster and monitoring files live here."""
