@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from clients.commands import COMMANDS
-from clients.python.errors import ClientError
+from clients.errors import ClientError
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -86,10 +86,11 @@ def read_questions(folder: Path) -> list[Question]:
 
 async def _ask(url: str, question: Question) -> list[Turn]:
     from clients.python.client import RealtimeClient
-    from clients.python.talk import Conversation
+    from clients.python.talk import Conversation, Utterance, load_image
 
     async with RealtimeClient.connect(url, extensions=True) as client:
-        return await Conversation(client, timings=True).run([question.audio], image=question.image)
+        image = load_image(question.image) if question.image else None
+        return await Conversation(client, timings=True).run([Utterance.load(question.audio)], image=image)
 
 
 def _show(console: Any, answers: list[tuple[Question, Turn, bool, Path]]) -> None:

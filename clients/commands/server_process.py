@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clients.python.errors import ClientError
+from clients.errors import ClientError
 
 _STOP_S = 10.0  #: a server that has not stopped by then is killed
 

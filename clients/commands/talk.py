@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,8 +44,8 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Talk and report."""
+    from clients.errors import ClientError
     from clients.python.audio import save_audio
-    from clients.python.errors import ClientError
 
     if args.manual and args.barge_in:
         raise ClientError("--manual turns the server's listening off, so --barge-in can't be heard; drop one of them")
@@ -63,17 +64,22 @@ def run(args: argparse.Namespace) -> int:
 
 async def _talk(args: argparse.Namespace) -> list[Turn]:
     from clients.python.client import RealtimeClient
-    from clients.python.talk import Conversation
+    from clients.python.talk import Conversation, Utterance, load_image
 
-    async with RealtimeClient.connect(args.url, api_key=args.api_key, extensions=True) as client:
-        conversation = Conversation(client, manual=args.manual, timeout_s=args.timeout, timings=True)
+    utterances = [Utterance.load(path) for path in args.files]
+    image = load_image(args.image) if args.image else None
+    barge_in = (Utterance.load(args.barge_in[0]), args.barge_in[1]) if args.barge_in else None
+    with contextlib.ExitStack() as stack:
+        speaker = None
         if args.play:
             from clients.python.speaker import Speaker
 
-            with Speaker() as speaker:
+            speaker = stack.enter_context(Speaker())
+        async with RealtimeClient.connect(args.url, api_key=args.api_key, extensions=True) as client:
+            conversation = Conversation(client, manual=args.manual, timeout_s=args.timeout, timings=True)
+            if speaker:
                 conversation.on_audio, conversation.on_stop = speaker.play, speaker.stop
-                return await conversation.run(args.files, image=args.image, barge_in=args.barge_in)
-        return await conversation.run(args.files, image=args.image, barge_in=args.barge_in)
+            return await conversation.run(utterances, image=image, barge_in=barge_in)
 
 
 def describe(turn: Turn, path: Path | None) -> str:

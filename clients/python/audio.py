@@ -9,7 +9,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from clients.python.errors import ClientError
+from clients.errors import ClientError
 
 RATE = 24_000  #: samples per second on the wire
 

@@ -20,8 +20,8 @@ import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from clients.errors import ClientError
 from clients.python.audio import Wave, from_pcm16, to_pcm16
-from clients.python.errors import ClientError
 
 Event = dict[str, Any]  #: one event of the wire; `type` is always there
 
@@ -87,12 +87,11 @@ class RealtimeClient:
     @asynccontextmanager
     async def connect(cls, url: str = DEFAULT_URL, *, api_key: str | None = None, extensions: bool = False) -> AsyncIterator[Self]:
         """Connect and wait for `session.created`. `extensions` asks for the events that only this server has."""
-        if extensions:
-            url = _with_query(url, "extensions", "omni")
+        address = _with_query(url, "extensions", "omni") if extensions else url
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         try:
             # Deltas of audio are far over the default limit of 1 MiB only if a server sends a whole answer at once; allow it.
-            socket = await connect(url, additional_headers=headers, max_size=64 << 20, compression=None, proxy=None if _is_local(url) else True)
+            socket = await connect(address, additional_headers=headers, max_size=64 << 20, compression=None, proxy=None if _is_local(url) else True)
         except InvalidStatus as error:
             status = error.response.status_code
             raise ClientError(f"{url}: the server refused with HTTP {status}{_HINTS.get(status, '')}") from error

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from clients.errors import ClientError
 from clients.python.audio import RATE, Wave
-from clients.python.errors import ClientError
 
 
 class Speaker:

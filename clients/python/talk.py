@@ -9,15 +9,15 @@ import asyncio
 import contextlib
 import mimetypes
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from clients.errors import ClientError
 from clients.python.audio import RATE, Wave, load_audio, speech_end
 from clients.python.client import Answer, Event, RealtimeClient
-from clients.python.errors import ClientError
 from clients.python.player import Player
 
 CHUNK_S = 0.040  #: what browsers send at a time
@@ -106,18 +106,21 @@ class Conversation:
     _expected: int = 0  #: turns the server has heard begin and not yet answered
     _truncations: set[str] = field(default_factory=set)
 
-    async def run(self, files: list[Path], *, image: Path | None = None, barge_in: tuple[Path, float] | None = None) -> list[Turn]:
-        """Ask each file in turn and listen to every answer to its end. `barge_in`: talk into the first answer, that many seconds after it began."""
-        utterances = [Utterance.load(path) for path in files]
-        interruption = (Utterance.load(barge_in[0]), barge_in[1]) if barge_in else None
+    async def run(
+        self, utterances: Sequence[Utterance], *, image: tuple[bytes, str] | None = None, barge_in: tuple[Utterance, float] | None = None
+    ) -> list[Turn]:
+        """Say each in turn and listen to every answer to its end.
+
+        `image` is shown first. `barge_in` is said into the first answer, that many seconds after it began.
+        """
         if self.manual:
             await self.client.end_turns_by_hand()
         if image is not None:
-            await self.client.send_image(*_load_image(image))
+            await self.client.send_image(*image)
         microphone = None if self.manual else asyncio.create_task(self._listen())
         try:
             for index, utterance in enumerate(utterances):
-                await self._ask(utterance, interruption if index == 0 else None)
+                await self._ask(utterance, barge_in if index == 0 else None)
         finally:
             if microphone is not None:
                 microphone.cancel()
@@ -269,7 +272,8 @@ def _rounded(value: float | None, digits: int = 0) -> float | None:
     return None if value is None else round(value, digits or None)
 
 
-def _load_image(path: Path) -> tuple[bytes, str]:
+def load_image(path: Path) -> tuple[bytes, str]:
+    """A picture and its MIME type."""
     mime = mimetypes.guess_type(path.name)[0]
     if mime not in ("image/png", "image/jpeg"):
         raise ClientError(f"{path}: is no PNG or JPEG by its name; give a .png or .jpg file")
