@@ -1,12 +1,15 @@
 # Everything a newcomer needs. Each target sets up what it uses; `make` alone lists them.
 #   TORCH_INDEX=URL  take torch from this package index (a CPU-only build is a tenth of the size of the default)
 #   PYTHON=python3.12  the interpreter .venv is made with
+#   EXTRAS=            what is installed beside the server itself; empty: nothing
+#   ARGS="..."         more options for demo, serve and the tests: make test ARGS="-k delay"
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/pytest
+EXTRAS ?= [dev]
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -23,12 +26,12 @@ $(STAMP): pyproject.toml constraints.txt
 		  echo "With another interpreter: make setup PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 		{ echo "$(PYTHON) can't make virtual environments here. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	@if [ -n "$(TORCH_INDEX)" ]; then \
 		echo "torch from $(TORCH_INDEX)"; \
 		$(BIN)/python -m pip install --quiet --index-url "$(TORCH_INDEX)" -c constraints.txt torch; \
 	fi
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.$(EXTRAS)'
 	@touch $@
 
 demo: $(STAMP) ## ask nano the bundled spoken questions and show its answers
