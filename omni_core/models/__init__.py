@@ -1,0 +1,7 @@
+"""The language model: backbone, adapters, joint head, key-value cache and sampling."""
+
+from omni_core.models.kv_cache import KVCache
+from omni_core.models.omni import OmniModel
+from omni_core.models.sampling import sample
+
+__all__ = ["KVCache", "OmniModel", "sample"]

@@ -1,0 +1,83 @@
+"""Keys and values of every row, kept between steps. Which row belongs to which response is the engine's business."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from omni_core.config import ModelConfig
+
+
+class KVCache:
+    """`k` and `v`: [layers, rows, kv_heads, max_positions, head_size]."""
+
+    def __init__(
+        self, config: ModelConfig, rows: int, max_positions: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    ) -> None:
+        backbone = config.backbone
+        shape = (backbone.layers, rows, backbone.kv_heads, max_positions, backbone.head_size)
+        # Zeros: a masked position takes part as 0 * value, and memory that was never written may hold NaN.
+        self.k = torch.zeros(shape, dtype=dtype, device=device)
+        self.v = torch.zeros(shape, dtype=dtype, device=device)
+        self.rows = rows
+        self.max_positions = max_positions
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Give row `target` the first `length` positions of row `source`."""
+        self.k[:, target, :, :length] = self.k[:, source, :, :length]
+        self.v[:, target, :, :length] = self.v[:, source, :, :length]
+
+    def view(self, positions: Tensor, rows: Tensor | None = None, length: int | None = None) -> CacheView:
+        """What one forward pass reads and writes.
+
+        positions: [R, T]. rows: [R], None for rows 0..R-1. length: positions to read, above all of `positions`; None: found out, which on an
+        accelerator waits for it.
+        """
+        return CacheView(self, positions, rows, int(positions.max()) + 1 if length is None else length)
+
+
+class CacheView:
+    """One forward pass's rows of a cache, with the causal mask that all layers share."""
+
+    def __init__(self, cache: KVCache, positions: Tensor, rows: Tensor | None, length: int) -> None:
+        count = positions.shape[0]
+        self._cache = cache
+        self._positions = positions
+        self._length = length
+        self._rows = torch.arange(count, device=positions.device) if rows is None else rows
+        # Neighbouring rows are read in place; others have to be gathered.
+        self._start = 0 if rows is None else _first_of_run(rows)
+        reach = torch.arange(length, device=positions.device)
+        hidden = reach > positions[:, :, None]  # [R, T, N]
+        blank = torch.zeros(hidden.shape, dtype=cache.k.dtype, device=positions.device)
+        self._mask = blank.masked_fill_(hidden, float("-inf"))[:, None]  # [R, 1, T, N]
+        self._grouped: Tensor | None = None
+
+    def mask(self, groups: int) -> Tensor:
+        """Additive mask [R, 1, groups * T, N]; T is the faster of the two."""
+        if self._mask.shape[2] == 1:
+            return self._mask  # one step: every group broadcasts
+        if self._grouped is None:
+            self._grouped = self._mask.repeat(1, 1, groups, 1)
+        return self._grouped
+
+    def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write k and v [R, T, K, D] of `layer` at this pass's positions; returns all keys and values to attend to, [R, K, N, D] each."""
+        keys, values = self._cache.k[layer], self._cache.v[layer]
+        at = self._rows[:, None]
+        keys[at, :, self._positions] = k.to(keys.dtype)
+        values[at, :, self._positions] = v.to(values.dtype)
+        return self._read(keys), self._read(values)
+
+    def _read(self, layer: Tensor) -> Tensor:
+        if self._start is None:
+            return layer[:, :, : self._length].index_select(0, self._rows)
+        return layer[self._start : self._start + len(self._rows), :, : self._length]
+
+
+def _first_of_run(rows: Tensor) -> int | None:
+    """The first of `rows` if they are n, n+1, n+2 ...; None if not, or if finding out would wait for an accelerator."""
+    if rows.device.type != "cpu":
+        return None
+    listed = rows.tolist()
+    return listed[0] if listed == list(range(listed[0], listed[0] + len(listed))) else None
