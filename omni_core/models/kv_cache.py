@@ -5,17 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from omni_core.config import ModelConfig
+from omni_core.config import BackboneConfig
 
 
 class KVCache:
     """`k` and `v`: [layers, rows, kv_heads, max_positions, head_size]."""
 
     def __init__(
-        self, config: ModelConfig, rows: int, max_positions: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+        self, config: BackboneConfig, rows: int, max_positions: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> None:
-        backbone = config.backbone
-        shape = (backbone.layers, rows, backbone.kv_heads, max_positions, backbone.head_size)
+        shape = (config.layers, rows, config.kv_heads, max_positions, config.head_size)
         # Zeros: a masked position takes part as 0 * value, and memory that was never written may hold NaN.
         self.k = torch.zeros(shape, dtype=dtype, device=device)
         self.v = torch.zeros(shape, dtype=dtype, device=device)
