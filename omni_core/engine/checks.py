@@ -1,0 +1,47 @@
+"""Is a request one that this engine can serve? What can be seen without a tensor, so that callers are told before anything is queued."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from omni_core.engine.request import EngineInfo, GenerateRequest
+from omni_core.errors import AudioError, ImageError, InputError, TaskError, TextError
+
+
+def check_request(request: GenerateRequest, info: EngineInfo) -> None:
+    """Raises an InputError that names what is wrong with `request`: the task, an input missing or too many, or an unusable input."""
+    task = request.task
+    if task not in info.tasks:
+        raise TaskError(f"model {info.model} can't do {task}: it does {', '.join(info.tasks)}")
+    if request.max_steps < 1:
+        raise InputError(f"max_steps is {request.max_steps}: allow at least one step")
+    inputs = (
+        ("audio", task.needs_audio, request.audio is not None, AudioError),
+        ("image", task.needs_image, request.image is not None, ImageError),
+        ("text", task.needs_text, request.text is not None, TextError),
+    )
+    for name, needed, given, error in inputs:
+        if needed and not given:
+            raise error(f"task {task} needs {name}: none was given")
+        if given and not needed:
+            raise TaskError(f"task {task} takes no {name}: leave it out, or choose another task")
+    if request.text is not None and not request.text.strip():
+        raise TextError("the text is empty: write something")
+    if request.image is not None and not request.image:
+        raise ImageError("the picture is empty: send the bytes of a PNG or JPEG file")
+    if request.audio is not None:
+        _check_audio(request.audio, request.sample_rate, info.max_audio_s)
+
+
+def _check_audio(audio: np.ndarray, sample_rate: int, max_audio_s: float | None) -> None:
+    if sample_rate <= 0:
+        raise AudioError(f"the audio's sample rate is {sample_rate} Hz: give the rate it was recorded at")
+    if audio.ndim != 1 or audio.dtype.kind != "f":
+        raise AudioError(f"the audio must be one channel of floating-point samples, got shape {audio.shape} of {audio.dtype}")
+    if not len(audio):
+        raise AudioError("the audio is empty: it holds no samples")
+    if not np.isfinite(audio).all():
+        raise AudioError("the audio holds samples that are not finite numbers")
+    seconds = len(audio) / sample_rate
+    if max_audio_s is not None and seconds > max_audio_s:
+        raise AudioError(f"the audio is {seconds:.1f} s long, the model hears at most {max_audio_s:g} s: send a shorter turn")

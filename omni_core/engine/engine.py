@@ -1,0 +1,163 @@
+"""The engine: requests in, events out, one step at a time. It owns every request's state; nobody else may touch it while it runs.
+
+`Engine.step` is the architecture in order: schedule, prefill, decode, codec, emit. It never waits: `wait_s` tells how long there is nothing
+to do. A request whose inputs can't be used ends with `Failed` and harms no other; an error of the shared decode step is the engine's end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from omni_core.checkpoint import Bundle
+from omni_core.config import EngineConfig
+from omni_core.engine.checks import check_request
+from omni_core.engine.inputs import info_of, prepare
+from omni_core.engine.request import AudioChunk, EngineEvent, EngineInfo, Failed, Finished, FinishReason, GenerateRequest, Timings
+from omni_core.engine.response import Response
+from omni_core.engine.runner import Runner
+from omni_core.engine.scheduler import Scheduler, Ticket
+from omni_core.errors import CheckpointError, EngineError, OmniError, TaskError
+from omni_core.tokens import AUDIO_LAYERS, Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Running:
+    """A response with its place and its times, s on the engine's clock."""
+
+    response: Response
+    ticket: Ticket
+    submitted_at: float
+    admitted_at: float | None = None
+    prefilled_at: float | None = None
+    first_audio_at: float | None = None
+
+
+class Engine:
+    """Serves many responses with one model. Not thread-safe: one thread submits, cancels and steps."""
+
+    def __init__(self, bundle: Bundle, config: EngineConfig | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives the figures in `Timings`; scheduling goes by the `now` of each step. Both count seconds from the same start."""
+        self.info: EngineInfo = info_of(bundle)
+        self._config = config or EngineConfig()
+        self._bundle, self._clock = bundle, clock
+        self._scheduler = Scheduler(self._config)
+        self._runner = Runner(bundle.model, self._config.slots)
+        self._running: dict[str, _Running] = {}
+        self._outbox: list[tuple[str, EngineEvent]] = []  # what happened between steps
+
+    @property
+    def first_audio_steps(self) -> int | None:
+        """Decode steps before the first sample can leave: the delay of the last layer, and the codec's right context. None: it can't speak.
+
+        A causal codec speaks after 8 (frame 0 is complete in column 7, the eighth), SNAC after 10 (with frame 2).
+        """
+        return None if self._bundle.codec is None else AUDIO_LAYERS + self._bundle.codec.first_audio_frames
+
+    def submit(self, request: GenerateRequest) -> Response:
+        """Queue `request`. Raises InputError or EngineBusy at once. The response is for reading only."""
+        check_request(request, self.info)
+        tokenizer = self._bundle.tokenizer
+        if tokenizer is None:
+            raise TaskError(f"model {self.info.model} has no tokenizer: it can't answer")
+        response = Response(request, self._bundle.model.layout, tokenizer, self._bundle.codec, self._runner.device)
+        ticket = self._scheduler.submit(request.id, request.paced)
+        self._running[request.id] = _Running(response, ticket, self._clock())
+        return response
+
+    def cancel(self, id: str) -> None:
+        """End a response now and free its slot; the next step reports it. An id that is unknown or has ended is fine."""
+        if running := self._running.get(id):
+            self._outbox += self._finish(running, FinishReason.CANCELLED)
+
+    def wait_s(self, now: float) -> float | None:
+        """Seconds until the next step has something to do: 0 at once, None when only a new request can change that."""
+        return 0.0 if self._outbox else self._scheduler.wait_s(now)
+
+    def step(self, now: float) -> list[tuple[str, EngineEvent]]:
+        """Take in one waiting response, move every response that is due by one position, and report what came of it, by request id."""
+        events, self._outbox = self._outbox, []
+        if admitted := self._scheduler.admit():
+            events += self._prefill(self._running[admitted.id])
+        due = self._scheduler.due(now)
+        if due:
+            columns = self._runner.step([ticket.slot for ticket in due if ticket.slot is not None])
+            for ticket, column in zip(due, columns, strict=True):
+                events += self._advance(self._running[ticket.id], column, now)
+        return events
+
+    def warm_up(self) -> None:
+        """Run one short answer, so that the first caller does not pay for lazy loading and first allocations."""
+        order = (Task.A1A2, Task.T1A2, Task.A1T2, Task.T1T2)
+        task = next((task for task in order if task in self.info.tasks), None)
+        if task is None:
+            return
+        audio = np.zeros(12_000, np.float32) if task.needs_audio else None
+        self.submit(GenerateRequest("warm-up", task, audio=audio, text="a" if task.needs_text else None, max_steps=12))
+        while self._running:
+            for _, event in self.step(self._clock()):
+                if isinstance(event, Failed):
+                    raise CheckpointError(f"model {self.info.model} can't answer: {event.error}") from event.error
+
+    def _prefill(self, running: _Running) -> list[tuple[str, EngineEvent]]:
+        response, slot = running.response, running.ticket.slot
+        assert slot is not None
+        running.admitted_at = self._clock()
+        try:
+            inputs = prepare(self._bundle, response.request)
+            room = self._runner.prefill(slot, inputs, response.request.sampling)
+        except Exception as error:
+            return self._fail(running, error)
+        response.prompt_tokens, response.limit = inputs.prompt.tokens.shape[1], min(response.limit, room)
+        running.prefilled_at = self._clock()
+        return []
+
+    def _advance(self, running: _Running, column: np.ndarray, now: float) -> list[tuple[str, EngineEvent]]:
+        response, id = running.response, running.ticket.id
+        try:
+            events: list[EngineEvent] = response.advance(column)
+        except Exception as error:
+            return self._fail(running, error)
+        for event in events:
+            if isinstance(event, AudioChunk):
+                self._scheduler.emitted(running.ticket, len(event.pcm) / self.info.sample_rate, now)
+                running.first_audio_at = running.first_audio_at or self._clock()
+        done = [] if response.reason is None else self._finish(running, response.reason)
+        return [(id, event) for event in events] + done
+
+    def _finish(self, running: _Running, reason: FinishReason) -> list[tuple[str, EngineEvent]]:
+        self._release(running)
+        return [(running.ticket.id, Finished(reason, running.response.usage, self._timings(running)))]
+
+    def _fail(self, running: _Running, error: Exception) -> list[tuple[str, EngineEvent]]:
+        self._release(running)
+        if not isinstance(error, OmniError):
+            log.error("response %s failed", running.ticket.id, exc_info=error)
+            error = EngineError(f"the response could not be made ({type(error).__name__}: {error})")
+        return [(running.ticket.id, Failed(error))]
+
+    def _release(self, running: _Running) -> None:
+        slot = running.ticket.slot
+        self._scheduler.release(running.ticket.id)
+        if slot is not None:
+            self._runner.release(slot)
+        del self._running[running.ticket.id]
+
+    def _timings(self, running: _Running) -> Timings:
+        now, start = self._clock(), running.submitted_at
+        admitted = now if running.admitted_at is None else running.admitted_at
+        prefilled = admitted if running.prefilled_at is None else running.prefilled_at
+        return Timings(
+            queued_s=admitted - start,
+            prefill_s=prefilled - admitted,
+            first_audio_s=None if running.first_audio_at is None else running.first_audio_at - start,
+            total_s=now - start,
+            steps=len(running.response.columns),
+            audio_s=running.response.samples / self.info.sample_rate,
+        )

@@ -1,0 +1,70 @@
+"""From what a caller sent to what the model reads: resampling, encoders, tokenizer, prompt. One request at a time, nothing kept."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+
+from omni_core.audio import resample
+from omni_core.checkpoint import Bundle
+from omni_core.engine.request import EngineInfo, GenerateRequest
+from omni_core.engine.runner import Inputs
+from omni_core.errors import TaskError
+from omni_core.tokens import Task, build_prompt
+
+T = TypeVar("T")
+
+SAMPLE_RATE = 24_000  #: of every codec's audio, Hz
+
+
+def info_of(bundle: Bundle) -> EngineInfo:
+    """What a model with these parts can do: a task needs a tokenizer, the encoders of its inputs, and a codec if it speaks."""
+
+    def can(task: Task) -> bool:
+        return (
+            bundle.tokenizer is not None
+            and not (task.needs_audio and bundle.audio_encoder is None)
+            and not (task.needs_image and bundle.vision_encoder is None)
+            and not (task.speaks and bundle.codec is None)
+        )
+
+    return EngineInfo(
+        model=bundle.name,
+        sample_rate=SAMPLE_RATE if bundle.codec is None else bundle.codec.sample_rate,
+        tasks=tuple(task for task in Task if can(task)),
+        max_audio_s=None if bundle.audio_encoder is None else bundle.audio_encoder.max_audio_s,
+        listener=bundle.listener,
+    )
+
+
+@torch.inference_mode()
+def prepare(bundle: Bundle, request: GenerateRequest) -> Inputs:
+    """Encode the inputs of a checked request and build its prompt.
+
+    Raises AudioError, ImageError or TextError when an encoder or the tokenizer can't use them, TaskError when a part is missing.
+    """
+    audio = image = None
+    text_ids: list[int] = []
+    if request.audio is not None:
+        encoder = _part(bundle.audio_encoder, request.task, "audio encoder")
+        wave = resample(request.audio, request.sample_rate, encoder.sample_rate)
+        audio = encoder.encode(torch.from_numpy(wave))  # [frames, audio_features]
+    if request.image is not None:
+        image = _part(bundle.vision_encoder, request.task, "vision encoder").encode(request.image)  # [50, vision_features]
+    if request.text is not None:
+        text_ids = _part(bundle.tokenizer, request.task, "tokenizer").encode(request.text)
+    prompt = build_prompt(
+        bundle.model.layout,
+        request.task,
+        audio_frames=0 if audio is None else len(audio),
+        text_ids=text_ids,
+        image_overwrites_input=bundle.model.config.image_overwrites_input,
+    )
+    return Inputs(request.task, prompt, audio, image)
+
+
+def _part(part: T | None, task: Task, name: str) -> T:
+    if part is None:
+        raise TaskError(f"{task} needs the {name}, which this model was loaded without")
+    return part

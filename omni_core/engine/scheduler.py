@@ -1,0 +1,94 @@
+"""Who runs: slots, the queue before them, and pacing by playback deadline. No tensor, no model and no clock in here.
+
+A paced response is served as early as possible until its first audio left, and from then on only while the audio it has emitted is at most
+`max_ahead_s` ahead of what its listener has had time to play. What is not made early need not be thrown away on an interruption, and its
+time goes to others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from omni_core.config import EngineConfig
+from omni_core.errors import ConfigError, EngineBusy, EngineError
+
+
+@dataclass(eq=False)
+class Ticket:
+    """One response's place: in the queue while `slot` is None, running afterwards."""
+
+    id: str
+    paced: bool
+    slot: int | None = None
+    first_audio_at: float | None = None  #: when its first audio left, s
+    audio_s: float = 0.0  #: duration of the audio emitted
+
+    def due_at(self, max_ahead_s: float) -> float:
+        """From when it may make more audio; minus infinity: at once."""
+        if not self.paced or self.first_audio_at is None:
+            return -math.inf
+        return self.first_audio_at + self.audio_s - max_ahead_s
+
+
+class Scheduler:
+    """First come, first served over a fixed number of slots."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        if config.slots < 1 or config.queue < 0:
+            raise ConfigError(f"{config.slots} slots and a queue of {config.queue}: an engine needs at least 1 and 0")
+        self._config = config
+        self._tickets: dict[str, Ticket] = {}  # by id; running ones and waiting ones
+        self._waiting: deque[Ticket] = deque()
+        self._free = list(range(config.slots))[::-1]  # the lowest slot is given out first
+        self._running: dict[int, Ticket] = {}  # by slot
+
+    def submit(self, id: str, paced: bool) -> Ticket:
+        """Queue a response. Raises EngineBusy when every slot is taken and the queue is full, EngineError for an id in use."""
+        if id in self._tickets:
+            raise EngineError(f"response {id!r} is already being generated: use a new id for each")
+        if len(self._tickets) >= self._config.slots + self._config.queue:
+            raise EngineBusy(f"{self._config.slots} responses are running and {self._config.queue} wait: try again later")
+        ticket = self._tickets[id] = Ticket(id, paced)
+        self._waiting.append(ticket)
+        return ticket
+
+    def admit(self) -> Ticket | None:
+        """Give the longest waiting response a free slot; None when there is no slot or nobody waits."""
+        if not self._free or not self._waiting:
+            return None
+        ticket = self._waiting.popleft()
+        ticket.slot = self._free.pop()
+        self._running[ticket.slot] = ticket
+        return ticket
+
+    def due(self, now: float) -> list[Ticket]:
+        """The running responses that the next decode step serves, in the order of their slots."""
+        return [self._running[slot] for slot in sorted(self._running) if self._running[slot].due_at(self._config.max_ahead_s) <= now]
+
+    def wait_s(self, now: float) -> float | None:
+        """Seconds until there is something to do: 0 for at once, None when nothing will be without a new request."""
+        if not self._tickets:
+            return None
+        if self._waiting and self._free:
+            return 0.0
+        return max(0.0, min(ticket.due_at(self._config.max_ahead_s) for ticket in self._running.values()) - now)
+
+    def emitted(self, ticket: Ticket, audio_s: float, now: float) -> None:
+        """`audio_s` seconds of its audio left at `now`."""
+        if ticket.first_audio_at is None:
+            ticket.first_audio_at = now
+        ticket.audio_s += audio_s
+
+    def release(self, id: str) -> Ticket | None:
+        """Take a response out, running or waiting; its slot is free at once. None when there is no such response."""
+        ticket = self._tickets.pop(id, None)
+        if ticket is None:
+            return None
+        if ticket.slot is None:
+            self._waiting.remove(ticket)
+        else:
+            del self._running[ticket.slot]
+            self._free.append(ticket.slot)
+        return ticket
