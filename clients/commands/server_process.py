@@ -18,12 +18,12 @@ _STOP_S = 10.0  #: a server that has not stopped by then is killed
 
 
 @contextmanager
-def running_server(log: Path, *options: str, timeout_s: float = 120.0) -> Iterator[int]:
-    """Run `omni serve` on a free port, its output in `log`; yields the port once it is ready to serve."""
+def running_server(log: Path, *options: str, python: str = sys.executable, timeout_s: float = 120.0) -> Iterator[int]:
+    """Run `omni serve` of the interpreter `python` on a free port, its output in `log`; yields the port once it is ready to serve."""
     port = _free_port()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        command = [sys.executable, "-m", "clients.cli", "serve", "--port", str(port), *options]
+        command = [python, "-m", "clients.cli", "serve", "--port", str(port), *options]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         try:
             _wait_until_ready(process, port, log, timeout_s)
