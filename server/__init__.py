@@ -1,0 +1,1 @@
+"""The server: the Realtime protocol over WebSocket in front of the engine."""
