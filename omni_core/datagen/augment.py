@@ -1,0 +1,112 @@
+"""Augmentation: rooms, noise, loudness and bandwidth on waveforms; speed, speaker and channel on mel power.
+
+Everything draws from a `numpy` generator that the caller seeds. Mel-level changes are the cheapest: use those freely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+SAMPLE_RATE = 16_000
+NOISES = {"white": 0.0, "pink": 1.0, "brown": 2.0}  #: exponent of the fall of power with frequency
+
+
+def coloured_noise(samples: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
+    """Noise [samples] float32 of RMS 1 whose power falls as frequency ** -exponent, flat below 50 Hz."""
+    spectrum = rng.standard_normal(samples // 2 + 1) + 1j * rng.standard_normal(samples // 2 + 1)
+    frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE), 50.0)
+    noise = np.fft.irfft(spectrum * frequencies ** (-exponent / 2), samples)
+    return (noise / noise.std()).astype(np.float32)
+
+
+def babble(clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Several people at once: `clips`, each repeated from a random place, summed to [samples] float32 of RMS 1."""
+    total = sum(np.resize(np.roll(clip, rng.integers(len(clip))), samples) for clip in clips)
+    return (total / max(float(np.std(total)), 1e-6)).astype(np.float32)
+
+
+def noise_bank(talkers: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+    """Noises to draw from: five colours of 20 s and six babbles of 10 s made of the clips `talkers`."""
+    colours = [coloured_noise(20 * SAMPLE_RATE, exponent, rng) for exponent in (*NOISES.values(), 0.5, 1.5)]
+    babbles = [
+        babble([talkers[rng.integers(len(talkers))] for _ in range(rng.integers(3, 8))], 10 * SAMPLE_RATE, rng) for _ in range(6)
+    ]
+    return colours + babbles
+
+
+def add_noise(wave: np.ndarray, noise: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
+    """`wave` [N] with a random stretch of `noise` (at least one sample, any RMS), `snr_db` below the wave's RMS level."""
+    start = rng.integers(len(noise))
+    piece = np.resize(np.roll(noise, -start)[: len(wave)] if len(noise) < len(wave) + start else noise[start : start + len(wave)], len(wave))
+    wanted = np.sqrt(np.mean(np.square(wave))) * 10 ** (-snr_db / 20)
+    return (wave + piece * (wanted / max(float(np.sqrt(np.mean(np.square(piece)))), 1e-9))).astype(np.float32)
+
+
+def reverberate(wave: np.ndarray, decay_s: float, wet: float, rng: np.random.Generator) -> np.ndarray:
+    """`wave` [N] in a simple room: exponentially decaying noise (60 dB in `decay_s`) at `wet` times the direct sound's energy."""
+    length = int(decay_s * SAMPLE_RATE)
+    tail = rng.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
+    tail[: int(0.002 * SAMPLE_RATE)] = 0
+    response = tail * np.sqrt(wet / np.square(tail).sum())
+    response[0] += 1
+    size = 1 << (len(wave) + length - 1).bit_length()
+    return np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)[: len(wave)].astype(np.float32)
+
+
+def band_limit(wave: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
+    """`wave` [N] with what lies below `low_hz` or above `high_hz` gone: a telephone or a small microphone."""
+    spectrum = np.fft.rfft(wave)
+    frequencies = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
+    spectrum[(frequencies < low_hz) | (frequencies > high_hz)] = 0
+    return np.fft.irfft(spectrum, len(wave)).astype(np.float32)
+
+
+def distort_wave(wave: np.ndarray, noises: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """A training clip [N] as a microphone might hear it: silence around, then sometimes a room, half the time noise (0 to 30 dB), any loudness."""
+    wave = np.pad(wave, (int(rng.uniform(0, 0.4) * SAMPLE_RATE), int(rng.uniform(0, 0.6) * SAMPLE_RATE)))
+    if rng.random() < 0.3:
+        wave = reverberate(wave, rng.uniform(0.1, 0.5), rng.uniform(0.05, 0.6), rng)
+    if rng.random() < 0.5:
+        wave = add_noise(wave, noises[rng.integers(len(noises))], rng.uniform(0, 30), rng)
+    if rng.random() < 0.1:
+        wave = band_limit(wave, rng.uniform(50, 250), rng.uniform(3400, 7500))
+    return wave * np.float32(10 ** (rng.uniform(-18, 6) / 20))
+
+
+def stretch_mel(power: torch.Tensor, factor: float) -> torch.Tensor:
+    """Mel power [T, mels] made `factor` times as long, by interpolation: [round(T * factor), mels]."""
+    return _interpolate(power, max(1, round(power.shape[0] * factor)), 1 / factor)
+
+
+def warp_mel(power: torch.Tensor, factor: float) -> torch.Tensor:
+    """Mel power [T, mels] with the band axis stretched `factor` times: formants rise above 1, a smaller speaker."""
+    return _interpolate(power.T, power.shape[1], 1 / factor).T
+
+
+def tilt_mel(power: torch.Tensor, decibels: float) -> torch.Tensor:
+    """Mel power [T, mels], from -`decibels` / 2 at the lowest band to +`decibels` / 2 at the highest."""
+    return power * 10 ** (torch.linspace(-decibels / 20, decibels / 20, power.shape[1]))
+
+
+def distort_mel(power: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """A training clip's mel power [T, mels] at another speed, from another speaker, through another channel, a few bands sometimes hidden."""
+    power = stretch_mel(power, float(np.exp(rng.uniform(-0.18, 0.18))))
+    if rng.random() < 0.7:
+        power = warp_mel(power, float(np.exp(rng.uniform(-0.16, 0.16))))
+    power = tilt_mel(power, rng.uniform(-16, 16))
+    if rng.random() < 0.3:
+        low = rng.integers(power.shape[1])
+        power = power.clone()
+        power[:, low : low + rng.integers(1, 12)] = 0
+    return power
+
+
+def _interpolate(rows: torch.Tensor, length: int, step: float) -> torch.Tensor:
+    """Rows 0, step, 2 step ... of `rows` [R, C], linearly between neighbours, the last row beyond the end: [length, C]."""
+    places = (torch.arange(length) * step).clamp(max=rows.shape[0] - 1)
+    below = places.long()
+    above = (below + 1).clamp(max=rows.shape[0] - 1)
+    return torch.lerp(rows[below], rows[above], (places - below)[:, None].to(rows.dtype))
