@@ -77,23 +77,56 @@ class CausalCodecConfig:
 
     codes: int  #: entries of each codebook
     code_dim: int  #: width in which codes are looked up
-    width: int
-    encoder_layers: int
-    decoder_layers: int
     mels: int  #: bands of the encoder's log-mel input
+    encoder_width: int
+    encoder_layers: int  #: at 46.9 Hz
+    latent: int  #: width between encoder and decoder, in which the levels' residuals add up
+    decoder_width: int
+    frame_layers: int  #: decoder layers at 46.9 Hz, before upsampling
+    decoder_layers: int  #: decoder layers at the head's rate
+    expansion: int  #: hidden width of a layer over its width
     fft: int  #: window of the iSTFT head
     hop: int  #: its hop
+    delay: int  #: samples held back until the next frame (or the flush), so that no window is centred beyond what its frame knows
+
+
+@dataclass(frozen=True)
+class WhisperConfig:
+    """Whisper's encoder (`encoders.whisper`), as far as OpenAI's `dims` describe it."""
+
+    mels: int
+    positions: int  #: features of the 30 s window
+    width: int
+    heads: int
+    layers: int
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """CLIP's vision tower (`encoders.clip`)."""
+
+    resolution: int  #: pixels of the square it looks at
+    patch: int  #: pixels of one patch's side
+    width: int
+    heads: int
+    layers: int
+    features: int  #: width of the features after the projection
 
 
 @dataclass(frozen=True)
 class BundleConfig:
-    """`config.json` of a model directory in our own format."""
+    """`config.json` of a model directory in our own format. A part that is None is not there.
+
+    nano's parts are `audio_encoder` and `codec`; released weights bring `whisper`, `clip` and, as a folder with its own configuration, SNAC.
+    """
 
     format: str
     model: ModelConfig
-    audio_encoder: ChunkedEncoderConfig
-    codec: CausalCodecConfig
     listener: bool  #: the checkpoint holds trained irq / n-irq ids
+    audio_encoder: ChunkedEncoderConfig | None = None
+    codec: CausalCodecConfig | None = None
+    whisper: WhisperConfig | None = None  #: in place of `audio_encoder`
+    clip: ClipConfig | None = None
 
 
 @dataclass(frozen=True)

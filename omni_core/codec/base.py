@@ -1,0 +1,48 @@
+"""What every codec of this project promises (SNAC's three levels at 24 kHz: 7 codes per frame of 2048 samples)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+SAMPLE_RATE = 24000
+FRAME_SAMPLES = 2048
+FRAME_CODES = 7
+
+
+class StreamDecoder(Protocol):
+    """Decodes one stream of frames as it comes. All pushes and the flush concatenated equal `Codec.decode` of all frames at once."""
+
+    def push(self, frames: torch.Tensor) -> torch.Tensor:
+        """Take the next frames [k, 7] int64; return the samples [n] float32 that are final now (n may be 0)."""
+        ...
+
+    def flush(self) -> torch.Tensor:
+        """End the stream: return the samples [n] float32 not returned so far. Afterwards only `reset` may follow."""
+        ...
+
+    def reset(self) -> None:
+        """Forget everything: the next push starts a new stream."""
+        ...
+
+
+class Codec(Protocol):
+    """Turns a waveform into frames of 7 codes and back."""
+
+    sample_rate: int  #: 24000
+    frame_samples: int  #: 2048
+    codes: int  #: entries per codebook; codes are 0 .. codes-1
+    first_audio_frames: int  #: frames that a stream needs before its first sample can leave
+
+    def encode(self, wave: torch.Tensor) -> torch.Tensor:
+        """[N] float32 at `sample_rate` -> frames [ceil(N / 2048), 7] int64; the tail is zero-padded to a whole frame."""
+        ...
+
+    def decode(self, frames: torch.Tensor) -> torch.Tensor:
+        """Frames [F, 7] int64 -> [F * 2048] float32."""
+        ...
+
+    def stream(self) -> StreamDecoder:
+        """A decoder for one stream."""
+        ...

@@ -1,0 +1,304 @@
+"""nano's codec: causal at the frame level, so a microphone's frame is encoded the moment it is complete and answers stream exactly.
+
+A frame's 2048 samples become a log-mel of 4 hops; a causal convolutional encoder and residual vector quantisation with SNAC's strides 4/2/1
+make 7 codes of it. The decoder lets the hops of one frame see each other, then runs causal convolutions and an inverse-STFT head (as Vocos,
+arXiv 2306.00814). Every part keeps its left context in a `State`, and decoding at once is one long push.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from omni_core.codec.base import FRAME_SAMPLES, SAMPLE_RATE
+from omni_core.codec.frames import pack_frames, unpack_frames
+from omni_core.config import CausalCodecConfig
+from omni_core.errors import AudioError
+
+ENCODER_HOP = 512
+ENCODER_WINDOW = 1024
+STRIDES = (4, 2, 1)  #: of the three levels, in encoder hops
+KERNEL = 3
+LOG_FLOOR = 1e-4  #: of the encoder's mel magnitudes: fixed, so that a clip's level never depends on its future
+
+State = dict[str, torch.Tensor]  #: left contexts, by the module's name; empty at the start of a stream
+
+
+def mel_filters(bands: int, fft: int, sample_rate: int = SAMPLE_RATE) -> torch.Tensor:
+    """Triangular mel filters (HTK scale, peak 1, 0 Hz to Nyquist) [fft/2+1, bands] float32."""
+    def to_hz(mel: torch.Tensor) -> torch.Tensor:
+        return 700 * (10 ** (mel / 2595) - 1)
+
+    top = 2595 * math.log10(1 + sample_rate / 2 / 700)
+    edges = to_hz(torch.linspace(0, top, bands + 2, dtype=torch.float64))
+    bins = torch.linspace(0, sample_rate / 2, fft // 2 + 1, dtype=torch.float64)[:, None]
+    rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    filters = torch.minimum(rise, fall).clamp(min=0)
+    return (filters / filters.sum(0).clamp(min=1.0)).float()
+
+
+class ConvLayer(nn.Module):
+    """Residual layer: normalise, causal convolution (kernel 3) as one wide matrix product, GELU, projection back."""
+
+    def __init__(self, name: str, width: int, hidden: int, dilation: int) -> None:
+        super().__init__()
+        self.name, self.context = name, (KERNEL - 1) * dilation
+        self.dilation = dilation
+        self.norm = nn.LayerNorm(width)
+        self.wide = nn.Linear(KERNEL * width, hidden)
+        self.back = nn.Linear(hidden, width)
+
+    def forward(self, x: torch.Tensor, state: State | None = None) -> torch.Tensor:
+        """x [B, T, width] -> the same shape; `state` holds the layer's left context and is updated."""
+        y = self.norm(x)
+        past = None if state is None else state.get(self.name)
+        y = F.pad(y, (0, 0, self.context, 0)) if past is None else torch.cat((past, y), 1)
+        if state is not None:
+            state[self.name] = y[:, -self.context:].clone()
+        length = x.shape[1]
+        shifts = [y[:, k * self.dilation:k * self.dilation + length] for k in range(KERNEL)]
+        return x + self.back(F.gelu(self.wide(torch.cat(shifts, -1)), approximate="tanh"))
+
+
+class Quantizer(nn.Module):
+    """One level: pools the residual by its stride, looks it up on the unit sphere, and gives it back at the hop rate."""
+
+    def __init__(self, width: int, codes: int, code_dim: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.inward = nn.Linear(width, code_dim)
+        self.outward = nn.Linear(code_dim, width)
+        self.register_buffer("mean", torch.zeros(code_dim))  # of what `inward` gives, followed in training: keeps the sphere in use
+        self.register_buffer("scale", torch.ones(code_dim))
+        self.register_buffer("codebook", F.normalize(torch.randn(codes, code_dim), dim=-1))
+
+    def project(self, residual: torch.Tensor) -> torch.Tensor:
+        """[B, T, width] -> [B, T/stride, code_dim], on the unit sphere."""
+        return self.to_sphere(self.pool(residual))
+
+    def pool(self, residual: torch.Tensor) -> torch.Tensor:
+        """[B, T, width] -> [B, T/stride, code_dim]: the means over the stride, not yet centred."""
+        return self.inward(residual.unflatten(1, (-1, self.stride)).mean(2)).float()
+
+    def to_sphere(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Centre, scale and normalise [..., code_dim]."""
+        return F.normalize((pooled - self.mean) / self.scale, dim=-1)
+
+    def lookup(self, projected: torch.Tensor) -> torch.Tensor:
+        """The nearest entry's index: [..., code_dim] -> [...] int64."""
+        return (projected.float() @ self.codebook.t().float()).argmax(-1)
+
+    def expand(self, vectors: torch.Tensor) -> torch.Tensor:
+        """[B, T/stride, code_dim] -> [B, T, width]."""
+        return self.outward(vectors).repeat_interleave(self.stride, 1)
+
+
+class CausalEncoder(nn.Module):
+    """Waveform frames to latents, one per 512 samples."""
+
+    def __init__(self, config: CausalCodecConfig) -> None:
+        super().__init__()
+        width = config.encoder_width
+        self.register_buffer("window", torch.hann_window(ENCODER_WINDOW), persistent=False)
+        self.register_buffer("filters", mel_filters(config.mels, ENCODER_WINDOW), persistent=False)
+        self.inward = nn.Linear(config.mels, width)
+        self.layers = nn.ModuleList(ConvLayer(f"encoder.{n}", width, width * config.expansion, 1 + n % 2) for n in range(config.encoder_layers))
+        hops = STRIDES[0]
+        self.outward = nn.Linear(width, config.latent)
+        self.frame = nn.Linear(hops * config.latent, hops * config.latent)  # the hops of a frame see each other
+        self.norm = nn.LayerNorm(config.latent)
+
+    def log_mel(self, wave: torch.Tensor, state: State | None) -> torch.Tensor:
+        """[B, N] (N a multiple of 512) -> [B, N/512, mels]; each window ends where its hop ends."""
+        tail = ENCODER_WINDOW - ENCODER_HOP
+        past = None if state is None else state.get("encoder.wave")
+        wave = F.pad(wave, (tail, 0)) if past is None else torch.cat((past, wave), 1)
+        if state is not None:
+            state["encoder.wave"] = wave[:, -tail:].clone()
+        spectrum = torch.fft.rfft(wave.unfold(-1, ENCODER_WINDOW, ENCODER_HOP) * self.window)
+        mel = spectrum.abs() @ self.filters
+        return (torch.log(mel.clamp(min=LOG_FLOOR * ENCODER_WINDOW)) - math.log(LOG_FLOOR * ENCODER_WINDOW)) / 4 - 1
+
+    def forward(self, wave: torch.Tensor, state: State | None = None) -> torch.Tensor:
+        """[B, F*2048] float32 -> latents [B, 4F, latent]."""
+        x = self.inward(self.log_mel(wave, state))
+        for layer in self.layers:
+            x = layer(x, state)
+        x = self.outward(x)
+        x = x + self.frame(x.reshape(x.shape[0], -1, STRIDES[0] * x.shape[-1])).view_as(x)
+        return self.norm(x)
+
+
+class CausalDecoder(nn.Module):
+    """Quantised latents to waveform."""
+
+    def __init__(self, config: CausalCodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        inner, width, hops = config.latent, config.decoder_width, STRIDES[0]
+        hidden = width * config.expansion
+        self.ratio = ENCODER_HOP // config.hop
+        self.frame = nn.Linear(hops * inner, hops * width)
+        self.frame_layers = nn.ModuleList(ConvLayer(f"frame.{n}", width, hidden, 1 + n % 2) for n in range(config.frame_layers))
+        self.upsample = nn.Linear(width, self.ratio * width)
+        self.layers = nn.ModuleList(ConvLayer(f"decoder.{n}", width, hidden, (1, 2, 4)[n % 3]) for n in range(config.decoder_layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, config.fft + 2)
+        self.register_buffer("window", torch.hann_window(config.fft), persistent=False)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def windows(self, latents: torch.Tensor, state: State | None) -> torch.Tensor:
+        """[B, 4F, latent] -> windowed segments [B, 4F*512/hop, fft]."""
+        batch, _, inner = latents.shape
+        x = self.frame(latents.reshape(batch, -1, STRIDES[0] * inner)).view(batch, -1, self.config.decoder_width)
+        for layer in self.frame_layers:
+            x = layer(x, state)
+        x = self.upsample(x).view(batch, -1, self.config.decoder_width)
+        for layer in self.layers:
+            x = layer(x, state)
+        magnitude, phase = self.head(self.norm(x)).float().chunk(2, -1)
+        spectrum = torch.polar(torch.exp(magnitude.clamp(max=6.0)), phase)
+        return torch.fft.irfft(spectrum, n=self.config.fft) * self.window
+
+    def forward(self, latents: torch.Tensor, state: State | None = None) -> torch.Tensor:
+        """Latents [B, 4F, latent] -> samples [B, F*2048], `delay` samples behind; `state` makes it one push of a stream."""
+        segments = self.windows(latents, state)
+        hop, overlap = self.config.hop, self.config.fft - self.config.hop
+        samples = segments.shape[1] * hop
+        total = F.fold(segments.transpose(1, 2), (1, samples + overlap), (1, self.config.fft), stride=(1, hop)).flatten(1)
+        if state is not None:
+            if "tail" in state:
+                total = torch.cat((total[:, :overlap] + state["tail"], total[:, overlap:]), 1)
+            state["tail"] = total[:, samples:].clone()
+        return total[:, :samples] / self.overlap
+
+    @property
+    def overlap(self) -> float:
+        """Sum of the squared windows over one sample: a constant for a Hann window of at least 3 hops."""
+        return self.config.fft / self.config.hop * 3 / 8
+
+
+class CausalCodec(nn.Module):
+    """`codec.base.Codec`: 24 kHz mono, 2048 samples per frame, causal at the frame level.
+
+    Decoded samples leave `config.delay` samples behind their frame: the first push gives 2048 - delay samples per stream, the flush gives the rest.
+    """
+
+    sample_rate = SAMPLE_RATE
+    frame_samples = FRAME_SAMPLES
+    first_audio_frames = 1
+
+    def __init__(self, config: CausalCodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.codes = config.codes
+        self.encoder = CausalEncoder(config)
+        self.quantizers = nn.ModuleList(Quantizer(config.latent, config.codes, config.code_dim, stride) for stride in STRIDES)
+        self.decoder = CausalDecoder(config)
+
+    # Batched parts, shared by training, encoding and streaming.
+
+    def quantize(self, latents: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Latents [B, 4F, latent] -> (their quantised sum [B, 4F, latent], the levels' indices [B, F], [B, 2F], [B, 4F])."""
+        total, levels = torch.zeros_like(latents), []
+        for quantizer in self.quantizers:
+            index = quantizer.lookup(quantizer.project(latents - total))
+            total = total + quantizer.expand(quantizer.codebook[index])
+            levels.append(index)
+        return total, tuple(levels)
+
+    def dequantize(self, frames: torch.Tensor) -> torch.Tensor:
+        """Frames [B, F, 7] int64 -> latents [B, 4F, latent]."""
+        levels = unpack_frames(frames)
+        return sum(quantizer.expand(quantizer.codebook[index]) for quantizer, index in zip(self.quantizers, levels, strict=True))
+
+    @torch.inference_mode()
+    def encode_batch(self, wave: torch.Tensor, state: State | None = None) -> torch.Tensor:
+        """[B, F*2048] float32 -> frames [B, F, 7] int64; with a `state` dict the next call goes on where this one ended."""
+        return pack_frames(*self.quantize(self.encoder(wave, state))[1])
+
+    # The Codec protocol.
+
+    def encode(self, wave: torch.Tensor) -> torch.Tensor:
+        """[N] float32 -> frames [ceil(N / 2048), 7] int64. AudioError when the wave isn't one-dimensional or not finite."""
+        if wave.ndim != 1:
+            raise AudioError(f"the codec takes one channel of samples [N], got shape {tuple(wave.shape)}")
+        if not torch.isfinite(wave).all():
+            raise AudioError("the audio holds NaN or infinite samples")
+        if not len(wave):
+            return torch.zeros(0, 7, dtype=torch.int64, device=wave.device)
+        return self.encode_batch(F.pad(wave.float(), (0, -len(wave) % FRAME_SAMPLES))[None])[0]
+
+    def decode(self, frames: torch.Tensor) -> torch.Tensor:
+        """Frames [F, 7] int64, every id a code -> [F * 2048] float32."""
+        stream = self.stream()
+        return torch.cat((stream.push(frames), stream.flush()))
+
+    def stream(self) -> CausalStream:
+        """A decoder for one stream of frames."""
+        return CausalStream(self)
+
+    def stream_encoder(self) -> CausalStreamEncoder:
+        """An encoder for one stream of samples; gives the codes that `encode` gives."""
+        return CausalStreamEncoder(self)
+
+
+class CausalStream:
+    """`codec.base.StreamDecoder` of a `CausalCodec`."""
+
+    def __init__(self, codec: CausalCodec) -> None:
+        self._codec = codec
+        self.reset()
+
+    def reset(self) -> None:
+        self._state: State = {}
+        self._skip = self._codec.config.delay  # samples before time 0, still to be dropped
+
+    @torch.inference_mode()
+    def push(self, frames: torch.Tensor) -> torch.Tensor:
+        if not len(frames):
+            return torch.zeros(0, device=frames.device)
+        samples = self._codec.decoder(self._codec.dequantize(frames[None]), self._state)[0]
+        skip, self._skip = self._skip, 0
+        return samples[skip:]
+
+    @torch.inference_mode()
+    def flush(self) -> torch.Tensor:
+        tail = self._state.pop("tail", None)
+        if tail is None:
+            return torch.zeros(0)
+        return tail[0, :self._codec.config.delay] / self._codec.decoder.overlap
+
+
+class CausalStreamEncoder:
+    """Encodes one stream of samples frame by frame."""
+
+    def __init__(self, codec: CausalCodec) -> None:
+        self._codec = codec
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next push starts a new stream."""
+        self._state: State = {}
+        self._rest: torch.Tensor | None = None
+
+    def push(self, wave: torch.Tensor) -> torch.Tensor:
+        """[N] float32, any N -> the frames [k, 7] int64 that are complete now; what is left over waits for the next push."""
+        wave = wave if self._rest is None else torch.cat((self._rest, wave))
+        whole = len(wave) - len(wave) % FRAME_SAMPLES
+        self._rest = wave[whole:]
+        if not whole:
+            return torch.zeros(0, 7, dtype=torch.int64, device=wave.device)
+        return self._codec.encode_batch(wave[None, :whole], self._state)[0]
+
+    def flush(self) -> torch.Tensor:
+        """The last frame [0 or 1, 7], zero-padded, and a fresh start."""
+        rest, _ = self._rest, None
+        frames = torch.zeros(0, 7, dtype=torch.int64) if rest is None or not len(rest) else self.push(rest.new_zeros(-len(rest) % FRAME_SAMPLES))
+        self.reset()
+        return frames

@@ -1,0 +1,61 @@
+"""Losses of codec training: spectral distances weighted to the bands that carry words, and an adversary of spectrograms."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from omni_core.codec.causal import mel_filters
+
+RESOLUTIONS = ((2048, 512, 128), (1024, 256, 96), (512, 128, 64), (256, 64, 32))  #: window, hop, mel bands
+FLOOR = 3e-4  #: of magnitudes relative to a full-scale sine: about -70 dB
+BANDS = ((4000.0, 1.0), (8000.0, 0.6), (12000.0, 0.1))  #: weight of frequencies up to so many Hz: words live below 4 kHz
+
+
+def band_weights(hertz: torch.Tensor) -> torch.Tensor:
+    """The weight of each frequency of [n] Hz."""
+    weights = torch.zeros_like(hertz)
+    for top, weight in reversed(BANDS):
+        weights[hertz <= top] = weight
+    return weights
+
+
+class SpectralLoss(nn.Module):
+    """Multi-resolution distance of two waves: log-mel L1 + log-magnitude L1 + spectral convergence, each weighted by band."""
+
+    def __init__(self, sample_rate: int, mel: float, magnitude: float, convergence: float) -> None:
+        super().__init__()
+        self.weights = (mel, magnitude, convergence)
+        for fft, _, bands in RESOLUTIONS:
+            self.register_buffer(f"window_{fft}", torch.hann_window(fft), persistent=False)
+            filters = mel_filters(bands, fft, sample_rate)
+            hertz = torch.linspace(0, sample_rate / 2, fft // 2 + 1)
+            self.register_buffer(f"filters_{fft}", filters, persistent=False)
+            self.register_buffer(f"bins_{fft}", _mean_one(band_weights(hertz)), persistent=False)
+            centres = (filters * hertz[:, None]).sum(0) / filters.sum(0).clamp(min=1e-6)
+            self.register_buffer(f"bands_{fft}", _mean_one(band_weights(centres) * (filters.sum(0) > 0)), persistent=False)
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """[B, N] and [B, N] -> a scalar; gradients flow to `output` only."""
+        total = output.new_zeros(())
+        for fft, hop, _ in RESOLUTIONS:
+            bins, bands, filters = (getattr(self, f"{name}_{fft}") for name in ("bins", "bands", "filters"))
+            got = self._magnitude(output, fft, hop)
+            with torch.no_grad():
+                want = self._magnitude(target, fft, hop)
+                want_log, want_mel = (want + FLOOR).log(), (want @ filters + FLOOR).log()
+            mel = (((got @ filters + FLOOR).log() - want_mel).abs() * bands).mean()
+            magnitude = (((got + FLOOR).log() - want_log).abs() * bins).mean()
+            distance = ((got - want) * bins).flatten(1).norm(dim=1) / (want * bins).flatten(1).norm(dim=1).clamp(min=0.05)
+            total = total + self.weights[0] * mel + self.weights[1] * magnitude + self.weights[2] * distance.mean()
+        return total / len(RESOLUTIONS)
+
+    def _magnitude(self, wave: torch.Tensor, fft: int, hop: int) -> torch.Tensor:
+        """[B, N] -> [B, T, fft/2+1], 1 for a full-scale sine."""
+        spectrum = torch.fft.rfft(wave.unfold(-1, fft, hop) * getattr(self, f"window_{fft}"))
+        return (spectrum.real.square() + spectrum.imag.square() + 1e-7).sqrt() * (4 / fft)
+
+
+def _mean_one(weights: torch.Tensor) -> torch.Tensor:
+    return weights / weights.mean()
