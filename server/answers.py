@@ -1,0 +1,119 @@
+"""The session's commands as engine requests, the engine's events as the session's inputs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from omni_core.audio import from_s16le, to_s16le
+from omni_core.engine.request import AudioChunk, EngineEvent, EngineInfo, Failed, Finished, FinishReason, GenerateRequest, Task, TextDelta
+from omni_core.errors import EngineClosed, OmniError
+from server.protocol.errors import as_protocol_error
+from server.protocol.media import SAMPLE_RATE
+from server.session import Abilities
+from server.session.messages import (
+    AnswerAudio,
+    AnswerFailed,
+    AnswerFinished,
+    AnswerText,
+    Input,
+    StartResponse,
+    StartTranscription,
+    TranscriptFailed,
+    TranscriptFinished,
+    TranscriptText,
+)
+from server.session.planning import TRANSCRIBE
+
+if TYPE_CHECKING:
+    from omni_core.engine.client import EngineClient
+
+#: a decode step makes one text token and, in speech, one per audio layer
+_TOKENS_PER_STEP = {True: 8, False: 1}
+
+
+def abilities(info: EngineInfo) -> Abilities:
+    """What a session needs to know of the model."""
+    return Abilities(info.model, frozenset(task.value for task in info.tasks), info.max_audio_s)
+
+
+async def answer(engine: EngineClient, command: StartResponse, timeout_s: float) -> AsyncGenerator[Input, None]:
+    """One response. It always ends with AnswerFinished or AnswerFailed, unless it is closed first."""
+    try:
+        async with aclosing(_events(engine, _request(command), timeout_s)) as events:
+            async for event in events:
+                match event:
+                    case AudioChunk():
+                        yield AnswerAudio(command.response_id, to_s16le(event.pcm))
+                    case TextDelta():
+                        yield AnswerText(command.response_id, event.text)
+                    case Finished():
+                        yield _finished(command.response_id, event)
+                    case Failed():
+                        raise event.error
+    except (OmniError, TimeoutError) as error:
+        yield AnswerFailed(command.response_id, as_protocol_error(error))
+
+
+async def transcript(engine: EngineClient, command: StartTranscription, timeout_s: float) -> AsyncGenerator[Input, None]:
+    """The words of a spoken turn. It always ends with TranscriptFinished or TranscriptFailed, unless it is closed first."""
+    try:
+        request = GenerateRequest(f"transcript-{command.item_id}", Task(TRANSCRIBE), audio=from_s16le(command.audio), sample_rate=SAMPLE_RATE)
+        async with aclosing(_events(engine, request, timeout_s)) as events:
+            async for event in events:
+                match event:
+                    case TextDelta():
+                        yield TranscriptText(command.item_id, event.text)
+                    case Finished():
+                        yield TranscriptFinished(command.item_id)
+                    case Failed():
+                        raise event.error
+                    case AudioChunk():
+                        pass  # a transcript has none
+    except (OmniError, TimeoutError) as error:
+        yield TranscriptFailed(command.item_id, as_protocol_error(error))
+
+
+async def _events(engine: EngineClient, request: GenerateRequest, timeout_s: float) -> AsyncGenerator[EngineEvent, None]:
+    """The engine's events up to the last; closing this cancels the response and frees its slot. Raises what the engine raises, or TimeoutError."""
+    async with aclosing(engine.generate(request)) as stream:
+        while True:
+            try:
+                event = await asyncio.wait_for(anext(stream), timeout_s)
+            except StopAsyncIteration:
+                raise EngineClosed("the engine stopped in the middle of a response") from None
+            except TimeoutError:
+                raise TimeoutError(f"the engine gave no sign of life for {timeout_s:g} s") from None
+            yield event
+            if isinstance(event, Finished | Failed):
+                return
+
+
+def _request(command: StartResponse) -> GenerateRequest:
+    task = Task(command.task)
+    steps = {}
+    if command.max_output_tokens is not None:
+        steps["max_steps"] = max(1, command.max_output_tokens // _TOKENS_PER_STEP[task.speaks])
+    return GenerateRequest(
+        command.response_id,
+        task,
+        audio=None if command.audio is None else from_s16le(command.audio),
+        sample_rate=SAMPLE_RATE,
+        image=command.image,
+        text=command.text,
+        paced=task.speaks,
+        **steps,
+    )
+
+
+def _finished(response_id: str, event: Finished) -> AnswerFinished:
+    return AnswerFinished(
+        response_id,
+        complete=event.reason is FinishReason.STOP,
+        prompt_tokens=event.usage.prompt_tokens,
+        text_tokens=event.usage.text_tokens,
+        audio_tokens=event.usage.audio_tokens,
+        rtf=event.timings.rtf,
+    )

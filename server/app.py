@@ -1,0 +1,98 @@
+"""The HTTP application: the WebSocket face, health, the list of models, and a page that says where to go on."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+
+from server.connection import Connection
+from server.gate.auth import ApiKeys
+from server.settings import Settings
+
+if TYPE_CHECKING:
+    from omni_core.engine.client import EngineClient
+
+_SUBPROTOCOL = "realtime"
+
+_LANDING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Omni Duplex</title>
+<style>body{{font:1rem/1.6 system-ui;max-width:42rem;margin:3rem auto;padding:0 1rem}}code{{background:#8882;padding:.1em .3em}}</style>
+<h1>Omni Duplex</h1>
+<p>The server is running with the model <code>{model}</code>. It speaks the OpenAI Realtime protocol at <code>{url}</code>.</p>
+<p>Ask it something: <code>omni talk question.wav --url {url}</code></p>
+<p><a href="/v1/models">models</a> · <a href="/readyz">readiness</a></p></html>
+"""
+
+
+def create_app(settings: Settings, engine: EngineClient) -> FastAPI:
+    """The application around an engine client, which may still be loading. Raises ConfigError for an unusable key file."""
+    app = FastAPI(title="Omni Duplex", docs_url=None, redoc_url=None, openapi_url=None)
+    keys = ApiKeys.from_file(settings.api_key_file)
+    started = int(time.time())
+    sessions: set[Connection] = set()
+    app.state.sessions = sessions
+
+    @app.get("/healthz")
+    async def health() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz")
+    async def readiness() -> JSONResponse:
+        if engine.healthy:
+            return JSONResponse({"status": "ready", "model": engine.info.model, "sessions": len(sessions)})
+        return JSONResponse({"status": "unavailable", "reason": "the engine is loading or has stopped; the log says which"}, 503)
+
+    @app.get("/v1/models")
+    async def models(request: Request) -> JSONResponse:
+        if not keys.allow(request.headers.get("authorization")):
+            return _unauthorized()
+        names = [engine.info.model] if engine.healthy else []
+        data = [{"id": name, "object": "model", "created": started, "owned_by": "omni-duplex"} for name in names]
+        return JSONResponse({"object": "list", "data": data})
+
+    @app.get("/")
+    async def landing(request: Request) -> Response:
+        scheme = "wss" if request.url.scheme == "https" else "ws"
+        url = f"{scheme}://{request.url.netloc}/v1/realtime"
+        model = engine.info.model if engine.healthy else "(not ready)"
+        if "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(_LANDING.format(model=model, url=url))
+        return JSONResponse({"name": "omni-duplex", "model": model, "realtime": url, "models": "/v1/models", "ready": "/readyz"})
+
+    @app.get("/v1/realtime")
+    async def realtime_without_upgrade() -> JSONResponse:
+        return JSONResponse(_error("upgrade_required", "This is a WebSocket address: connect with ws:// or wss://"), 426, {"Upgrade": "websocket"})
+
+    @app.websocket("/v1/realtime")
+    async def realtime(websocket: WebSocket) -> None:
+        offered = websocket.scope.get("subprotocols", [])
+        if not keys.allow(websocket.headers.get("authorization"), offered):
+            await websocket.send_denial_response(_unauthorized())
+            return
+        # The key may be among the offered subprotocols: it is never echoed.
+        await websocket.accept(subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in offered else None)
+        if not engine.healthy:
+            await websocket.close(1013, "the model is not ready: try again")
+            return
+        if len(sessions) >= settings.max_sessions:
+            await websocket.close(1013, f"busy: {settings.max_sessions} sessions are open, try again")
+            return
+        extended = "omni" in websocket.query_params.get("extensions", "").split(",")
+        connection = Connection(websocket, engine, settings, model=websocket.query_params.get("model"), extended=extended)
+        sessions.add(connection)
+        try:
+            await connection.run()
+        finally:
+            sessions.discard(connection)
+
+    return app
+
+
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"error": {"type": "invalid_request_error", "code": code, "message": message, "param": None}}
+
+
+def _unauthorized() -> JSONResponse:
+    return JSONResponse(_error("invalid_api_key", "A valid API key is needed: Authorization: Bearer KEY"), 401, {"WWW-Authenticate": "Bearer"})

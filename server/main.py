@@ -1,0 +1,99 @@
+"""Starts the engine and the HTTP server, says when both are ready, and stops both in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Generator
+
+import uvicorn
+
+from omni_core.config import EngineConfig
+from omni_core.engine.client import EngineClient
+from omni_core.errors import ConfigError
+from server.app import create_app
+from server.settings import Settings
+
+
+class _Server(uvicorn.Server):
+    """uvicorn raises a caught signal again when it has ended, which would kill the process before the engine is closed: signals are handled here."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    def stop(self) -> None:
+        """The first signal asks for an orderly end, the second for a quick one."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. Prints `listening on http://HOST:PORT ...` once the model is ready.
+
+    Raises ConfigError (a busy port, a bad key file) or whatever kept the model from loading.
+    """
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    listener = _listen(settings)
+    with contextlib.closing(listener):
+        engine = EngineClient.start_thread(settings.model, device=settings.device, config=EngineConfig(slots=settings.slots, queue=settings.queue))
+        try:
+            server = _Server(_uvicorn_config(settings, engine))
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, server.stop)
+            # The port answers while the model loads: /healthz says alive, /readyz says not yet.
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            ready = asyncio.create_task(engine.ready())
+            await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                try:
+                    ready.result()
+                    _announce(settings, engine, listener)
+                except BaseException:
+                    server.stop()
+                    await serving
+                    raise
+            ready.cancel()
+            await serving
+        finally:
+            await engine.close()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"can't listen on {settings.host}:{settings.port}: {error.strerror}; choose another --port, or 0 for a free one") from None
+    return listener
+
+
+def _uvicorn_config(settings: Settings, engine: EngineClient) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(settings, engine),
+        ws="websockets-sansio",  # uvicorn's other implementation needs websockets' legacy server
+        ws_max_size=settings.max_message_bytes,
+        ws_per_message_deflate=False,  # it delays audio, and a small frame could unpack to a huge one
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+    )
+
+
+def _announce(settings: Settings, engine: EngineClient, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"listening on http://{shown}:{port} (model {engine.info.model}; Ctrl+C stops it)", flush=True)
+    if settings.port_file is not None:
+        settings.port_file.write_text(f"{port}\n")
