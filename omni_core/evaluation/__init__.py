@@ -1,0 +1,1 @@
+"""How well a model hears, answers and speaks: metrics and suites."""

@@ -1,0 +1,97 @@
+"""Metrics: word error rate, an independent ear (pocketsphinx), STOI and PESQ.
+
+pocketsphinx, pystoi and pesq come with the `train` extra and are imported when first needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omni_core.audio import resample
+
+_EAR_RATE = 16_000  #: pocketsphinx's model, STOI and wide-band PESQ all work at this rate
+
+
+def normalise(text: str) -> list[str]:
+    """Lower-case words without punctuation; apostrophes stay."""
+    return re.findall(r"[a-z0-9']+", text.lower().replace("’", "'"))
+
+
+def same_words(a: str, b: str) -> bool:
+    """Whether two texts say the same words."""
+    return normalise(a) == normalise(b)
+
+
+@dataclass(frozen=True)
+class ErrorCount:
+    """Edits against a reference; adds up over utterances."""
+
+    errors: int  #: substitutions + deletions + insertions
+    words: int  #: words of the reference
+
+    @property
+    def rate(self) -> float:
+        """Errors per reference word."""
+        return self.errors / max(self.words, 1)
+
+
+def word_errors(reference: str, hypothesis: str) -> ErrorCount:
+    """Levenshtein distance over normalised words."""
+    return edits(normalise(reference), normalise(hypothesis))
+
+
+def edits(reference: Sequence[Any], hypothesis: Sequence[Any]) -> ErrorCount:
+    """Levenshtein distance over any sequences."""
+    row = list(range(len(hypothesis) + 1))
+    for i, expected in enumerate(reference, 1):
+        diagonal, row[0] = row[0], i
+        for j, heard in enumerate(hypothesis, 1):
+            diagonal, row[j] = row[j], min(diagonal + (expected != heard), row[j] + 1, row[j - 1] + 1)
+    return ErrorCount(row[-1], len(reference))
+
+
+def total(counts: Sequence[ErrorCount]) -> ErrorCount:
+    """The corpus-level count."""
+    return ErrorCount(sum(c.errors for c in counts), sum(c.words for c in counts))
+
+
+@lru_cache(maxsize=1)
+def _ear() -> Any:
+    from pocketsphinx import Decoder
+
+    return Decoder(samprate=_EAR_RATE, loglevel="FATAL")
+
+
+def transcribe(wave: NDArray[np.float32], sample_rate: int) -> str:
+    """What pocketsphinx's bundled English model hears in `wave` [N]."""
+    pcm = (np.clip(resample(wave, sample_rate, _EAR_RATE), -1, 1) * 32767).astype(np.int16)
+    ear = _ear()
+    ear.start_utt()
+    ear.process_raw(pcm.tobytes(), no_search=False, full_utt=True)
+    ear.end_utt()
+    heard = ear.hyp()
+    return heard.hypstr if heard else ""
+
+
+def stoi(clean: NDArray[np.float32], degraded: NDArray[np.float32], sample_rate: int) -> float:
+    """Short-time objective intelligibility, 0..1 (Taal 2011)."""
+    from pystoi import stoi as measure
+
+    n = min(len(clean), len(degraded))
+    return float(measure(clean[:n], degraded[:n], sample_rate))
+
+
+def pesq(clean: NDArray[np.float32], degraded: NDArray[np.float32], sample_rate: int) -> float:
+    """Wide-band PESQ (ITU-T P.862.2), about 1..4.6."""
+    from pesq import pesq as measure
+
+    a, b = (resample(w, sample_rate, _EAR_RATE) for w in (clean, degraded))
+    n = min(len(a), len(b))
+    return float(measure(_EAR_RATE, a[:n], b[:n], "wb"))
