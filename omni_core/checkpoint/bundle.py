@@ -1,0 +1,27 @@
+"""What a checkpoint gives once it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from omni_core.models import OmniModel
+from omni_core.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from omni_core.codec.base import Codec
+    from omni_core.encoders.base import AudioEncoder
+    from omni_core.encoders.clip import ClipVision
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A model and the parts around it; a part the checkpoint does not hold is None."""
+
+    model: OmniModel
+    tokenizer: Tokenizer | None
+    audio_encoder: AudioEncoder | None
+    vision_encoder: ClipVision | None
+    codec: Codec | None
+    name: str
+    listener: bool  #: the irq / n-irq ids are trained
