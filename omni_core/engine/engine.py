@@ -10,10 +10,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omni_core.checkpoint import Bundle
 from omni_core.config import EngineConfig
 from omni_core.engine.checks import check_request
 from omni_core.engine.inputs import info_of, prepare
@@ -23,6 +23,9 @@ from omni_core.engine.runner import Runner
 from omni_core.engine.scheduler import Scheduler, Ticket
 from omni_core.errors import CheckpointError, EngineError, OmniError, TaskError
 from omni_core.tokens import AUDIO_LAYERS, Task
+
+if TYPE_CHECKING:
+    from omni_core.checkpoint import Bundle
 
 log = logging.getLogger(__name__)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from omni_core.audio import resample
-from omni_core.checkpoint import Bundle
 from omni_core.engine.request import EngineInfo, GenerateRequest
 from omni_core.engine.runner import Inputs
 from omni_core.errors import TaskError
 from omni_core.tokens import Task, build_prompt
+
+if TYPE_CHECKING:
+    from omni_core.checkpoint import Bundle
 
 T = TypeVar("T")
 

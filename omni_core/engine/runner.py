@@ -81,7 +81,7 @@ class Runner:
         self.model, self.device, layout = model, model.device, model.layout
         self.max_positions = max_positions or model.config.backbone.max_positions
         self._force_delay = force_delay
-        self._cache = KVCache(model.config, 2 * slots, self.max_positions, model.dtype, model.device)
+        self._cache = KVCache(model.config.backbone, 2 * slots, self.max_positions, model.dtype, model.device)
         self._lanes: dict[int, _Lane] = {}
         self._inputs = torch.zeros(2 * slots, STREAMS, dtype=torch.int64, device=self.device)  # next column of each row, global ids
         self._positions = torch.zeros(2 * slots, dtype=torch.int64, device=self.device)  # where it goes

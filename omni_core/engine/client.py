@@ -1,0 +1,188 @@
+"""The asyncio side of the engine: one client per worker, one stream of events per response.
+
+What can be refused is refused at once, in the caller's task: bad inputs, a full queue, an engine that is gone. What happens later comes as
+the stream's last event. Streams may be closed at any time; that cancels the response and frees its slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from omni_core.config import EngineConfig
+from omni_core.engine.checks import check_request
+from omni_core.engine.engine import Engine
+from omni_core.engine.request import EngineEvent, EngineInfo, Failed, Finished, GenerateRequest
+from omni_core.engine.worker import Cancel, Close, Died, Events, Message, Ready, Submit, Worker
+from omni_core.errors import EngineBusy, EngineClosed, EngineError
+
+if TYPE_CHECKING:
+    from omni_core.checkpoint import Bundle
+
+_CLOSE_S = 10.0  # a step in progress, and a prefill in front of it, may have to end first
+_LARGE = 100_000_000  # parameters
+_EVENTS_PER_STEP = 2  # a text delta and an audio chunk
+
+
+class ResponseStream:
+    """The events of one response: an async iterator that ends after `Finished` or `Failed`. Close it to cancel."""
+
+    def __init__(self, client: EngineClient, request: GenerateRequest) -> None:
+        self._client, self._id = client, request.id
+        # One answer's events fit, and no answer can grow: what a slow reader leaves here is bounded without any being lost.
+        self._events: asyncio.Queue[EngineEvent] = asyncio.Queue(_EVENTS_PER_STEP * (request.max_steps + 1))
+        self._over = False
+
+    def __aiter__(self) -> ResponseStream:
+        return self
+
+    async def __anext__(self) -> EngineEvent:
+        if self._over:
+            raise StopAsyncIteration
+        event = await self._events.get()
+        self._over = isinstance(event, Finished | Failed)
+        return event
+
+    async def aclose(self) -> None:
+        """Cancel what is left; no event follows. Closing twice, or after the end, does nothing."""
+        self._over = True
+        self._client._abandon(self._id)
+
+    def _put(self, event: EngineEvent) -> None:
+        self._events.put_nowait(event)
+
+
+class EngineClient:
+    """Talks to one engine from one event loop."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker: Worker | None = None
+        self._loaded: concurrent.futures.Future[EngineInfo] = concurrent.futures.Future()
+        self._gone: EngineClosed | None = None  # why nothing works any more
+        self._streams: dict[str, ResponseStream] = {}
+
+    @classmethod
+    def start_thread(
+        cls,
+        source: str | Path | Bundle,
+        *,
+        device: str = "auto",
+        dtype: torch.dtype | None = None,
+        config: EngineConfig | None = None,
+        threads: int | None = None,
+    ) -> EngineClient:
+        """Start an engine in a thread of this process, which loads `source`: await `ready()`. The client belongs to the loop that first uses it.
+
+        threads: of a CPU's cores for one operation; None: one for a small model, two for a large one.
+        """
+        config = config or EngineConfig()
+
+        def load() -> Engine:
+            bundle = _load(source, device, dtype) if isinstance(source, str | Path) else source
+            torch.set_num_threads(threads or default_threads(bundle))
+            return Engine(bundle, config)
+
+        client = cls(config)
+        client._worker = Worker(load, client._receive)
+        client._worker.start()
+        return client
+
+    async def ready(self) -> None:
+        """Wait until the engine can serve. Raises the error that kept it from loading."""
+        await asyncio.shield(asyncio.wrap_future(self._loaded))
+
+    @property
+    def info(self) -> EngineInfo:
+        """The model behind the engine. EngineError before it is ready."""
+        if not self._loaded.done():
+            raise EngineError("the engine is not ready: await ready() first")
+        return self._loaded.result()
+
+    @property
+    def healthy(self) -> bool:
+        """It is loaded and alive."""
+        return self._loaded.done() and self._gone is None
+
+    def generate(self, request: GenerateRequest) -> ResponseStream:
+        """Begin a response. Raises at once: InputError, EngineBusy (no slot and no place in the queue), EngineClosed."""
+        if self._gone is not None:
+            raise EngineClosed(str(self._gone))
+        check_request(request, self.info)
+        self._loop = asyncio.get_running_loop()
+        if request.id in self._streams:
+            raise EngineError(f"response {request.id!r} is already being generated: use a new id for each")
+        if len(self._streams) >= self._config.slots + self._config.queue:
+            raise EngineBusy(f"{self._config.slots} responses are running and {self._config.queue} wait: try again later")
+        stream = self._streams[request.id] = ResponseStream(self, request)
+        self._send(Submit(request))
+        return stream
+
+    async def close(self) -> None:
+        """Stop the engine. Open streams end with Failed(EngineClosed)."""
+        self._end(EngineClosed("the engine was closed"))
+        if self._worker is not None:
+            self._send(Close())
+            await asyncio.to_thread(self._worker.join, _CLOSE_S)
+
+    def _send(self, command: Submit | Cancel | Close) -> None:
+        if self._worker is not None:
+            self._worker.send(command)
+
+    def _abandon(self, id: str) -> None:
+        if self._streams.pop(id, None) is not None:
+            self._send(Cancel(id))
+
+    def _receive(self, message: Message) -> None:
+        """In the worker's thread: what needs no loop is done here, so that a busy loop can't hide that the engine is gone."""
+        match message:
+            case Ready(info):
+                self._loaded.set_result(info)
+            case Events(events):
+                self._call_loop(self._deliver, events)
+            case Died(error):
+                self._gone = self._gone or _why(error)
+                if not self._loaded.done():
+                    self._loaded.set_exception(error or self._gone)
+                self._call_loop(self._end, self._gone)
+
+    def _call_loop(self, function: Callable[[Any], None], argument: Any) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed before the engine: nobody is left to tell
+                self._loop.call_soon_threadsafe(function, argument)
+
+    def _deliver(self, events: list[tuple[str, EngineEvent]]) -> None:
+        for id, event in events:
+            stream = self._streams.get(id)
+            if stream is None:  # closed by its reader
+                continue
+            if isinstance(event, Finished | Failed):
+                del self._streams[id]
+            stream._put(event)
+
+    def _end(self, why: EngineClosed) -> None:
+        self._gone = self._gone or why
+        self._deliver([(id, Failed(why)) for id in self._streams])
+
+
+def _why(error: BaseException | None) -> EngineClosed:
+    return EngineClosed("the engine was closed" if error is None else f"the engine stopped: {error}")
+
+
+def _load(source: str | Path, device: str, dtype: torch.dtype | None) -> Bundle:
+    from omni_core.checkpoint import load_bundle  # brings every encoder with it
+
+    return load_bundle(source, device, dtype)
+
+
+def default_threads(bundle: Bundle) -> int:
+    """Threads of one operation: a small model's are too short to share, a large one's are bound by memory, which two cores reach."""
+    parameters = sum(p.numel() for p in bundle.model.parameters())
+    return 1 if parameters < _LARGE else 2

@@ -1,0 +1,87 @@
+"""Slots, queue and pacing, with numbers only."""
+
+import pytest
+
+from omni_core.config import EngineConfig
+from omni_core.engine.scheduler import Scheduler
+from omni_core.errors import ConfigError, EngineBusy, EngineError
+
+
+def _scheduler(**config) -> Scheduler:
+    return Scheduler(EngineConfig(**config))
+
+
+def test_first_come_first_served_and_a_full_queue_is_refused():
+    scheduler = _scheduler(slots=2, queue=1)
+    for name in "abc":
+        scheduler.submit(name, paced=False)
+    with pytest.raises(EngineBusy):
+        scheduler.submit("d", paced=False)
+    assert [ticket.id for ticket in (scheduler.admit(), scheduler.admit()) if ticket] == ["a", "b"]
+    assert scheduler.admit() is None
+    scheduler.release("a")
+    admitted = scheduler.admit()
+    assert admitted is not None
+    assert (admitted.id, admitted.slot) == ("c", 0)
+    assert [ticket.id for ticket in scheduler.due(0.0)] == ["c", "b"]
+
+
+def test_a_waiting_response_can_leave_the_queue_and_an_id_is_used_once():
+    scheduler = _scheduler(slots=1, queue=2)
+    for name in "abc":
+        scheduler.submit(name, paced=False)
+    with pytest.raises(EngineError):
+        scheduler.submit("b", paced=False)
+    scheduler.admit()
+    scheduler.release("b")
+    assert scheduler.release("b") is None
+    scheduler.release("a")
+    admitted = scheduler.admit()
+    assert admitted is not None
+    assert admitted.id == "c"
+
+
+def test_a_paced_response_is_never_due_when_it_is_further_ahead_than_allowed():
+    scheduler = _scheduler(slots=1, max_ahead_s=1.0)
+    scheduler.submit("a", paced=True)
+    ticket = scheduler.admit()
+    assert ticket is not None
+    now, frame, ahead = 100.0, 2048 / 24000, []
+    for _ in range(2000):  # 10 ms each
+        if scheduler.due(now):
+            if ticket.first_audio_at is not None:
+                ahead.append(ticket.audio_s - (now - ticket.first_audio_at))
+            scheduler.emitted(ticket, frame, now)
+        now += 0.01
+    assert max(ahead) <= 1.0
+    assert min(ahead[20:]) > 1.0 - frame - 0.02  # and it keeps its lead
+    assert ticket.audio_s == pytest.approx(20.0 + 1.0, abs=0.15)
+
+
+def test_an_unpaced_response_is_always_due():
+    scheduler = _scheduler(slots=1)
+    scheduler.submit("a", paced=False)
+    ticket = scheduler.admit()
+    assert ticket is not None
+    scheduler.emitted(ticket, 1000.0, 0.0)
+    assert scheduler.due(0.0) == [ticket]
+
+
+def test_waiting_time_says_when_there_is_something_to_do():
+    scheduler = _scheduler(slots=1, max_ahead_s=1.0)
+    assert scheduler.wait_s(5.0) is None
+    scheduler.submit("a", paced=True)
+    assert scheduler.wait_s(5.0) == 0
+    ticket = scheduler.admit()
+    assert ticket is not None
+    assert scheduler.wait_s(5.0) == 0
+    scheduler.emitted(ticket, 1.5, 5.0)
+    assert scheduler.wait_s(5.0) == pytest.approx(0.5)
+    assert scheduler.wait_s(9.0) == 0
+    scheduler.submit("b", paced=True)  # waits for the slot: nothing to do for it
+    assert scheduler.wait_s(5.0) == pytest.approx(0.5)
+
+
+def test_an_engine_without_slots_is_refused():
+    with pytest.raises(ConfigError):
+        _scheduler(slots=0)
