@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from omni_core.api import Omni
 from omni_core.audio import read_audio
+from omni_core.datagen.synthesis import SAMPLE_RATE, speak
+from omni_core.datagen.voices import ANSWER_VOICE
 from omni_core.errors import InputError
 from omni_core.evaluation.metrics import ErrorCount, same_words, total, transcribe, word_errors
 
@@ -70,6 +72,11 @@ def ask(omni: Omni, questions: Iterable[Question], *, listen: bool) -> Iterable[
 
 def _heard(text: str, audio: NDArray[np.float32] | None, sample_rate: int) -> ErrorCount:
     return word_errors(text, "" if audio is None or not len(audio) else transcribe(audio, sample_rate))
+
+
+def original_wer(texts: Iterable[str]) -> float:
+    """pocketsphinx's word error rate on the same sentences in the synthesiser's own voice: what a perfect answer would get (needs flite)."""
+    return total([word_errors(text, transcribe(speak(text, ANSWER_VOICE), SAMPLE_RATE)) for text in texts]).rate
 
 
 def summary(replies: Sequence[Reply]) -> dict[str, Any]:

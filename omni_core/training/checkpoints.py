@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,10 +31,19 @@ def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, s
 
 def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
     """Put back what `save_state` wrote; returns (step, seconds spent). CheckpointError if there is nothing to resume."""
-    if not path.exists():
-        raise CheckpointError(f"{path}: nothing to resume; start without --resume")
-    state = torch.load(path, weights_only=True)
+    state = _read(path)
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     torch.set_rng_state(state["rng"])
     return state["step"], state["seconds"]
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """The weights alone of what `save_state` wrote."""
+    model.load_state_dict(_read(path)["model"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no saved run; train one first")
+    return torch.load(path, weights_only=True)

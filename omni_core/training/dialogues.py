@@ -60,7 +60,7 @@ class DialogueSource:
     """Draws batches of mixed tasks. The encoder and the codec are frozen and only read."""
 
     def __init__(self, data: Path, encoder: ChunkedEncoder, codec: Codec, tokenizer: Tokenizer, tasks: Mapping[str, float], seed: int) -> None:
-        self.encoder, self.tokenizer, self.seed = encoder, tokenizer, seed
+        self.encoder, self.codec, self.tokenizer, self.seed = encoder, codec, tokenizer, seed
         self.layout_config = layout_config(tokenizer, codec.codes)
         self.layout = TokenLayout.from_config(self.layout_config)
         self.tasks = [Task(name) for name in tasks]

@@ -27,6 +27,7 @@ from omni_core.training.dataset import IGNORE, Batch
 from omni_core.training.dialogues import DialogueSource, model_config
 from omni_core.training.encoders import load_encoder
 from omni_core.training.encoders import read_config as read_encoder_config
+from omni_core.training.tokenizer import train_tokenizer, training_texts
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class LMTraining:
     encoder: str  #: its weights (safetensors)
     codec_config: str  #: likewise of the codec
     codec: str
-    tokenizer: str  #: tokenizer.json
+    tokenizer: str  #: tokenizer.json; made first if it isn't there
+    tokenizer_size: int  #: ids
     out: str  #: folder for checkpoints and logs
     threads: int
     batch: int  #: sequences per step
@@ -102,6 +104,8 @@ def read_config(path: Path) -> LMTraining:
 
 def open_source(config: LMTraining, configs: Path) -> DialogueSource:
     """The data, encoder, codec and tokenizer that `config` names."""
+    if not Path(config.tokenizer).exists():
+        train_tokenizer(training_texts(config.seed), config.tokenizer_size, Path(config.tokenizer))
     encoder = load_encoder(read_encoder_config(configs / config.encoder_config).encoder, Path(config.encoder))
     codec = load_codec(read_codec_config(configs / config.codec_config).codec, Path(config.codec))
     return DialogueSource(Path(config.data), encoder, codec, Tokenizer.load(Path(config.tokenizer)), config.tasks, config.seed)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from omni_core.datagen.sentences import load_dialogues, open_sentence
+
+_OPEN_SENTENCES = 20_000
+_REPEATS = 20  #: of each dialogue text, so that the answers come out in few ids
 
 
 def train_tokenizer(texts: Iterable[str], size: int, path: Path) -> None:
@@ -17,3 +23,12 @@ def train_tokenizer(texts: Iterable[str], size: int, path: Path) -> None:
     tokenizer.train_from_iterator(texts, trainer)
     path.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(path))
+
+
+def training_texts(seed: int) -> list[str]:
+    """What nano reads and writes: open sentences, and its dialogues many times over."""
+    rng = np.random.default_rng(seed)
+    texts = [open_sentence(rng) for _ in range(_OPEN_SENTENCES)]
+    for dialogue in load_dialogues():
+        texts += [dialogue.answer, *dialogue.wordings] * _REPEATS
+    return texts
