@@ -58,7 +58,7 @@ types: $(STAMP) ## pyright
 	$(BIN)/pyright
 
 contracts: $(STAMP) ## who may import whom
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 check: lint types contracts test ## what CI runs, less the speech tests
 

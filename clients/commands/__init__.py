@@ -1,5 +1,5 @@
 """One module per command of `omni`: `add(commands)` declares it, `run(args)` does it and returns the exit status."""
 
-from clients.commands import demo, talk
+from clients.commands import check, convert, data, demo, evaluate, infer, serve, talk, train
 
-COMMANDS = (demo, talk)
+COMMANDS = (demo, serve, talk, infer, evaluate, check, convert, data, train)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import socket
+import contextlib
 import subprocess
 import sys
+import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,14 +20,13 @@ _STOP_S = 10.0  #: a server that has not stopped by then is killed
 @contextmanager
 def running_server(log: Path, *options: str, python: str = sys.executable, timeout_s: float = 120.0) -> Iterator[int]:
     """Run `omni serve` of the interpreter `python` on a free port, its output in `log`; yields the port once it is ready to serve."""
-    port = _free_port()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        command = [python, "-m", "clients.cli", "serve", "--port", str(port), *options]
+    with tempfile.TemporaryDirectory() as folder, log.open("wb") as output:
+        port_file = Path(folder) / "port"
+        command = [python, "-m", "clients.cli", "serve", "--port", "0", "--port-file", str(port_file), *options]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         try:
-            _wait_until_ready(process, port, log, timeout_s)
-            yield port
+            yield _port_when_ready(process, port_file, log, timeout_s)
         finally:
             process.terminate()
             try:
@@ -37,32 +36,27 @@ def running_server(log: Path, *options: str, python: str = sys.executable, timeo
                 process.wait()
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path, timeout_s: float) -> None:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no way to this loopback
+def _port_when_ready(process: subprocess.Popen[bytes], port_file: Path, log: Path, timeout_s: float) -> int:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if process.poll() is not None:
             _show(log)
-            raise ClientError(
-                f"the server stopped with status {process.returncode} before it was ready; its last words are above, all of them in {log}"
-            )
-        try:
-            with direct.open(f"http://127.0.0.1:{port}/readyz", timeout=5) as reply:
-                if reply.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            pass  # not listening yet, or still loading
+            raise ClientError(f"the server stopped with status {process.returncode} before it was ready; its last words are above, all in {log}")
+        with contextlib.suppress(OSError, ValueError):  # no such file yet, or not all of it
+            port = int(port_file.read_text())
+            if _is_ready(port):
+                return port
         time.sleep(0.1)
     _show(log)
     raise ClientError(f"the server was not ready within {timeout_s:g} s; its last words are above, all of them in {log}")
 
 
+def _is_ready(port: int) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no way to this loopback
+    with direct.open(f"http://127.0.0.1:{port}/readyz", timeout=5) as reply:
+        return reply.status == 200
+
+
 def _show(log: Path, lines: int = 15) -> None:
     for line in log.read_text(errors="replace").splitlines()[-lines:]:
         print(f"  | {line}", file=sys.stderr)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

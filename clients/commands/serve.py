@@ -1,0 +1,48 @@
+"""`omni serve`: the server, until Ctrl+C."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from clients.commands.arguments import MODEL_HELP, add_command
+
+EXAMPLES = """
+omni serve
+omni serve --host 0.0.0.0 --port 9000 --api-key-file keys.txt
+omni serve --model gpt-omni/mini-omni2 --device cuda
+OMNI_MAX_SESSIONS=8 omni serve                     # each option has such a variable; the option wins
+"""
+
+#: Options that replace the setting of the same name.
+_OPTIONS = ("model", "device", "host", "port", "port_file", "api_key_file", "max_sessions", "slots")
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(commands, "serve", run, "serve the OpenAI Realtime protocol over WebSocket", EXAMPLES)
+    parser.add_argument("--model", metavar="NAME", help=f"{MODEL_HELP}; default: nano")
+    parser.add_argument("--device", help="auto, cpu or cuda; default: auto")
+    parser.add_argument("--host", metavar="ADDRESS", help="default: 127.0.0.1 (this machine only); 0.0.0.0: everyone who can reach it")
+    parser.add_argument("--port", type=int, metavar="N", help="default: 8000; 0: any free one")
+    parser.add_argument("--port-file", type=Path, metavar="FILE", help="write the port here once the server is ready")
+    parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="keys that clients must know, one per line; default: none is asked for")
+    parser.add_argument("--max-sessions", type=int, metavar="N", help="connections at once; default: 64")
+    parser.add_argument("--slots", type=int, metavar="N", help="answers made at once; more wait; default: 8")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: %(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until it is stopped."""
+    import dataclasses
+    import logging
+
+    from server.main import serve
+    from server.settings import Settings
+
+    logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    given = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
+    serve(dataclasses.replace(Settings.from_environment(os.environ), **given))
+    return 0
