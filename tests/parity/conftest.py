@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from omni_core.checkpoint import load_bundle
+import omni_core
+from omni_core.api import Omni
 from omni_core.models import OmniModel
 from tests.parity.reference import write_checkpoint
 
@@ -17,5 +18,16 @@ def tiny_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tiny_directory: Path) -> OmniModel:
-    return load_bundle(tiny_directory, "cpu").model
+def tiny(tiny_directory: Path) -> Omni:
+    return omni_core.load(tiny_directory, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny: Omni) -> OmniModel:
+    return tiny.bundle.model
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Omni:
+    """541 M parameters in float32: 2.2 GB on disk, about 4 GB of memory while loading."""
+    return omni_core.load(write_checkpoint("full", tmp_path_factory.mktemp("full")), device="cpu")

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from omni_core.checkpoint import load_bundle
+from omni_core.api import Omni
 from omni_core.models import KVCache, OmniModel
 from omni_core.tokens import TEXT_STREAM, Task, build_prompt, revert_delay
-from tests.parity.reference import TASKS, golden, write_checkpoint
+from tests.parity.reference import TASKS, golden
 
 LOGITS_TOLERANCE = 1e-5
 
@@ -157,10 +157,12 @@ def test_frames(tiny_model: OmniModel, size: str, key: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_full(tmp_path) -> None:
-    """541 M parameters in float32: about 2.2 GB on disk and up to 4 GB in memory."""
-    directory = write_checkpoint("full", tmp_path)
-    model = load_bundle(directory, "cpu").model
-    assert max(check_logits(model, "full")) <= LOGITS_TOLERANCE
-    for name in TASKS:
-        check_task(model, "full", name)
+def test_full_logits(full: Omni) -> None:
+    assert max(check_logits(full.bundle.model, "full")) <= LOGITS_TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", TASKS)
+def test_full_tokens(full: Omni, name: str) -> None:
+    check_task(full.bundle.model, "full", name)
