@@ -144,7 +144,7 @@ class Omni:
         """Raw token streams [8, steps] from encoder features: see `engine.features.decode_features`. Needs the model alone."""
         return decode_features(
             self.bundle.model,
-            _task(task),
+            parse_task(task),
             audio_features=audio_features,
             image_features=image_features,
             text_ids=text_ids,
@@ -185,7 +185,7 @@ class Omni:
         self._requests += 1
         return GenerateRequest(
             id=f"answer-{self._requests}",
-            task=_task(task),
+            task=parse_task(task),
             audio=wave,
             sample_rate=rate,
             image=None if image is None else read_image(image),
@@ -222,7 +222,8 @@ def read_image(image: Any) -> bytes:
     raise ImageError(f"a picture must be a path, bytes or a PIL image, not {type(image).__name__}")
 
 
-def _task(task: Task | str) -> Task:
+def parse_task(task: Task | str) -> Task:
+    """TaskError for a name that is no task."""
     try:
         return Task(task)
     except ValueError:

@@ -51,7 +51,7 @@ def prepare(bundle: Bundle, request: GenerateRequest) -> Inputs:
     if request.audio is not None:
         encoder = _part(bundle.audio_encoder, request.task, "audio encoder")
         wave = resample(request.audio, request.sample_rate, encoder.sample_rate)
-        audio = encoder.encode(torch.from_numpy(wave))  # [frames, audio_features]
+        audio = encoder.encode(torch.from_numpy(wave).to(bundle.model.device))  # [frames, audio_features]
     if request.image is not None:
         image = _part(bundle.vision_encoder, request.task, "vision encoder").encode(request.image)  # [50, vision_features]
     if request.text is not None:

@@ -1,0 +1,92 @@
+"""One question without a server: what `omni infer` does."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from omni_core.api import Answer, Omni, load, parse_task
+from omni_core.audio import write_wav
+from omni_core.config import SamplingParams
+from omni_core.engine.client import default_threads
+from omni_core.errors import TaskError
+
+
+@dataclass(frozen=True)
+class Inference:
+    """An answer and its figures; `dataclasses.asdict` of it is what `--json` prints."""
+
+    model: str
+    task: str
+    text: str
+    audio_file: str | None  #: where the sound was written
+    audio_s: float
+    reason: str  #: "stop" or "length"
+    prompt_tokens: int
+    steps: int
+    load_s: float
+    prefill_s: float  #: encoder, adapters and prompt
+    first_audio_s: float | None  #: from the question to the first sound
+    first_audio_steps: int | None  #: decode steps that the delay pattern and the codec ask for before it
+    total_s: float
+    rtf: float | None  #: total_s / audio_s: below 1 keeps up
+
+    def lines(self) -> list[str]:
+        """The same for people."""
+        lines = [self.text or "(no text)"]
+        if self.audio_s:
+            saved = f" in {self.audio_file}" if self.audio_file else ""
+            lines.append(f"{self.audio_s:.2f} s of speech{saved}, made in {self.total_s:.2f} s (real-time factor {self.total_s / self.audio_s:.2f})")
+        if self.first_audio_s is not None:
+            prefill, steps = f"{self.prefill_s * 1000:.0f} ms for the question", f"{self.first_audio_steps} steps"
+            lines.append(f"first sound after {self.first_audio_s * 1000:.0f} ms: {prefill}, then {steps}")
+        return lines
+
+
+def run_infer(
+    task: str,
+    *,
+    model: str = "nano",
+    device: str = "auto",
+    dtype: str | None = None,
+    audio: str | os.PathLike[str] | None = None,
+    image: str | os.PathLike[str] | None = None,
+    text: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    sampling: SamplingParams | None = None,
+    max_steps: int = 1024,
+) -> Inference:
+    """Load `model`, answer once, write the sound to `out`. Raises an OmniError whose message says what to change."""
+    asked = parse_task(task)
+    if out is not None and not asked.speaks:
+        raise TaskError(f"{asked} answers in text alone, there is no sound to save: leave the output file out, or use a task that ends in A2")
+    begin = time.perf_counter()
+    omni = load(model, device, dtype)
+    if omni.bundle.model.device.type == "cpu":
+        torch.set_num_threads(default_threads(omni.bundle))
+    load_s = time.perf_counter() - begin
+    answer = omni.generate(asked, audio=audio, image=image, text=text, sampling=sampling, max_steps=max_steps)
+    if out is not None and answer.audio is not None:
+        write_wav(out, answer.audio, answer.sample_rate)
+    saved = None if out is None else os.fspath(out)
+    return Inference(model=omni.info.model, task=str(asked), load_s=load_s, audio_file=saved, **_figures(omni, answer))
+
+
+def _figures(omni: Omni, answer: Answer) -> dict[str, Any]:
+    timings = answer.timings
+    return {
+        "text": answer.text,
+        "audio_s": timings.audio_s,
+        "reason": str(answer.reason),
+        "prompt_tokens": answer.usage.prompt_tokens,
+        "steps": timings.steps,
+        "prefill_s": timings.prefill_s,
+        "first_audio_s": timings.first_audio_s,
+        "first_audio_steps": None if timings.first_audio_s is None else omni.first_audio_steps,
+        "total_s": timings.total_s,
+        "rtf": timings.rtf,
+    }
