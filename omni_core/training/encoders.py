@@ -28,6 +28,7 @@ from omni_core.config import ChunkedEncoderConfig, from_dict
 from omni_core.datagen import augment
 from omni_core.datagen.sentences import spoken_form
 from omni_core.datagen.speech import HELD_OUT_ESPEAK, HELD_OUT_FLITE, OPEN, QUESTIONS, SpeechSet
+from omni_core.datagen.voices import FLITE
 from omni_core.encoders.chunked import CTC_PER_FEATURE, FEATURE_SAMPLES, ChunkedEncoder
 from omni_core.encoders.ctc import BLANK, VOCABULARY, character_ids, greedy_text
 from omni_core.encoders.mel import LogMel, log_power
@@ -49,6 +50,7 @@ class EncoderTrainingConfig:
     warmup_minutes: float
     batch: int  #: clips
     question_share: float  #: of the clips; the others are open sentences
+    flite_share: float  #: of the clips; flite's voices are few, but nearer to people's than espeak-ng's
     rate: float  #: peak learning rate
     weight_decay: float
     clip: float  #: gradient norm
@@ -94,21 +96,31 @@ class Clips:
         self.sets = (SpeechSet(config.data, QUESTIONS), SpeechSet(config.data, OPEN))
         if not all(map(len, self.sets)):
             raise ConfigError(f"{config.data}: no complete parts of {QUESTIONS!r} and {OPEN!r} there: make them with `omni data speech`")
+        none = np.zeros(0, np.int64)
+        self._pools = [(none, none)] * len(self.sets)
         noise_rng = np.random.default_rng(config.seed)
         talkers = [self.sets[1].wave(int(noise_rng.integers(len(self.sets[1])))) for _ in range(64)]
         self.noises = augment.noise_bank(talkers, noise_rng)
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
-            for clips in self.sets:
-                clips.refresh()
+            self._pools = [self._by_engine(clips) for clips in self.sets]
             pool = sorted((self._clip() for _ in range(_BUCKET_BATCHES * self.config.batch)), key=lambda clip: len(clip[0]))
             for index in self.rng.permutation(_BUCKET_BATCHES):
                 yield collate(pool[index * self.config.batch : (index + 1) * self.config.batch])
 
+    def _by_engine(self, clips: SpeechSet) -> tuple[np.ndarray, np.ndarray]:
+        """Clip numbers of flite's voices and of the others, new parts included."""
+        if clips.refresh() != sum(map(len, self._pools[self.sets.index(clips)])):
+            flite = np.array([row["voice"]["engine"] == FLITE for row in clips.rows])
+            return np.flatnonzero(flite), np.flatnonzero(~flite)
+        return self._pools[self.sets.index(clips)]
+
     def _clip(self) -> tuple[torch.Tensor, list[int]]:
-        clips = self.sets[0] if self.rng.random() < self.config.question_share else self.sets[1]
-        index = int(self.rng.integers(len(clips)))
+        number = 0 if self.rng.random() < self.config.question_share else 1
+        clips = self.sets[number]
+        flite, others = self._pools[number]
+        index = int(self.rng.choice(flite if self.rng.random() < self.config.flite_share else others))
         wave = augment.distort_wave(clips.wave(index), self.noises, self.rng)
         power = augment.distort_mel(self.mel.power(torch.from_numpy(wave)), self.rng)
         return log_power(power), character_ids(spoken_form(clips.rows[index]["text"]))
