@@ -175,10 +175,18 @@ def _load_codec(directory: Path, config: BundleConfig, device: torch.device, *, 
         file = directory / formats.CODEC
         codec = CausalCodec(config.codec)
         formats.fill(codec, formats.read_safetensors(file), file)
+        _check_codes(codec, config, file)
         return codec.to(device)
     snac = directory / formats.SNAC
     if not snac.is_dir():
         if not may_download:
             return None
         snac = download_snac()
-    return SnacCodec.load(snac, device)
+    codec = SnacCodec.load(snac, device)
+    _check_codes(codec, config, snac)
+    return codec
+
+
+def _check_codes(codec: Codec, config: BundleConfig, where: Path) -> None:
+    if codec.codes != config.model.layout.codes:
+        raise CheckpointError(f"{where}: {codec.codes} codes per book, but the model speaks {config.model.layout.codes}: use the codec it came with")

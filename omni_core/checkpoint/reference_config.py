@@ -35,13 +35,23 @@ _FIXED: dict[str, Any] = {
     "tie_word_embeddings": True,
     "asr_adapter": "llamamlp",
     "post_adapter": False,
+    "scale_embeddings": False,
+    "pos_type": "rope",
+    "rope_condense_ratio": 1,
+    "n_expert": 0,
 }
 # `vocab_size` is stale in the release (50254); the others follow from the sizes, or are litgpt's and without effect on this family.
 _IGNORED = {
-    "name", "hf_config", "vocab_size", "padding_multiple", "cat_audio_vocab_size", "vision_adapter_dim", "scale_embeddings", "gelu_approximate",
-    "n_expert", "n_expert_per_token", "rope_condense_ratio", "rotary_ndims", "rope_n_elem", "tts_adapter", "use_pretrain_phoneme_emb",
-    "post_adapter_layers",
+    "name", "hf_config", "vocab_size", "padding_multiple", "cat_audio_vocab_size", "vision_adapter_dim", "gelu_approximate", "n_expert_per_token",
+    "prompt_vocab_size", "attn_dropout", "force_align", "use_pretrain_phoneme_emb", "post_adapter_layers",
 }  # fmt: skip
+# What the reference's Config takes a key to be when the file leaves it out.
+_DEFAULTS: dict[str, Any] = {
+    "text_vocab_size": RELEASED.text_rows,
+    "audio_vocab_size": RELEASED.audio_rows,
+    "whisper_adapter_dim": 768,
+    "vision_adapter_dim": 512,
+}
 
 # The release's padding of both vocabularies: ids from the table's end that the tokenizer and the codec never use.
 _TEXT_SPECIALS = RELEASED.text_rows - RELEASED.text_tokens
@@ -56,6 +66,7 @@ def read_reference_config(path: Path) -> ModelConfig:
         raise CheckpointError(f"{path}: can't be read ({error}): download it again") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: expected keys and values: download it again")
+    data = _DEFAULTS | data
     for key in _SIZES:
         if key not in data:
             raise CheckpointError(f"{path}: key {key!r} is missing: is this the reference's model_config.yaml?")
@@ -105,7 +116,7 @@ def _from_yaml(data: dict[str, Any], path: Path) -> ModelConfig:
             max_positions=data["block_size"],
         ),
         audio_features=data["whisper_adapter_dim"],
-        vision_features=data.get("vision_adapter_dim"),
+        vision_features=data["vision_adapter_dim"],
         adapter_mlp=data["intermediate_size"],
         image_overwrites_input=True,
     )
