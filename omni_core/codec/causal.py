@@ -8,6 +8,7 @@ arXiv 2306.00814). Every part keeps its left context in a `State`, and decoding 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -266,6 +267,24 @@ class CausalStream:
         samples = self._codec.decoder(self._codec.dequantize(frames[None]), self._state)[0]
         skip, self._skip = self._skip, 0
         return samples[skip:]
+
+    @staticmethod
+    @torch.inference_mode()
+    def push_all(streams: Sequence[CausalStream], frames: torch.Tensor) -> list[torch.Tensor]:
+        """Push frames [B, k, 7] to B streams of one codec in one pass; gives what each one's `push` would give."""
+        pushed: list[torch.Tensor] = [frames] * len(streams)
+        started = [index for index, stream in enumerate(streams) if stream._state]
+        fresh = [index for index, stream in enumerate(streams) if not stream._state]  # no state to join before the first push
+        for group in filter(None, (started, fresh)):
+            codec, states = streams[0]._codec, [streams[index]._state for index in group]
+            state = {name: torch.cat([own[name] for own in states]) for name in states[0]}
+            samples = codec.decoder(codec.dequantize(frames[group]), state)
+            for row, index in enumerate(group):
+                stream = streams[index]
+                stream._state = {name: rows[row : row + 1] for name, rows in state.items()}
+                skip, stream._skip = stream._skip, 0
+                pushed[index] = samples[row, skip:]
+        return pushed
 
     @torch.inference_mode()
     def flush(self) -> torch.Tensor:

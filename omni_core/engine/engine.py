@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
 from omni_core.config import EngineConfig
 from omni_core.engine.checks import check_request
 from omni_core.engine.inputs import info_of, prepare
 from omni_core.engine.request import AudioChunk, EngineEvent, EngineInfo, Failed, Finished, FinishReason, GenerateRequest, Timings
-from omni_core.engine.response import Response
+from omni_core.engine.response import Response, decode_all
 from omni_core.engine.runner import Runner
 from omni_core.engine.scheduler import Scheduler, Ticket
 from omni_core.errors import CheckpointError, EngineError, OmniError, TaskError
@@ -90,9 +91,12 @@ class Engine:
             events += self._prefill(self._running[admitted.id])
         due = self._scheduler.due(now)
         if due:
+            running = [self._running[ticket.id] for ticket in due]
             columns = self._runner.step([ticket.slot for ticket in due if ticket.slot is not None])
-            for ticket, column in zip(due, columns, strict=True):
-                events += self._advance(self._running[ticket.id], column, now)
+            for each, column in zip(running, columns, strict=True):
+                each.response.read(column)
+            for each, samples in zip(running, decode_all([each.response for each in running]), strict=True):
+                events += self._emit(each, samples, now)
         return events
 
     def warm_up(self) -> None:
@@ -121,10 +125,12 @@ class Engine:
         running.prefilled_at = self._clock()
         return []
 
-    def _advance(self, running: _Running, column: np.ndarray, now: float) -> list[tuple[str, EngineEvent]]:
-        response, id = running.response, running.ticket.id
+    def _emit(self, running: _Running, samples: Tensor | Exception | None, now: float) -> list[tuple[str, EngineEvent]]:
+        response = running.response
         try:
-            events: list[EngineEvent] = response.advance(column)
+            if isinstance(samples, Exception):
+                raise samples
+            events = response.emit(samples)
         except Exception as error:
             return self._fail(running, error)
         for event in events:
@@ -132,7 +138,7 @@ class Engine:
                 self._scheduler.emitted(running.ticket, len(event.pcm) / self.info.sample_rate, now)
                 running.first_audio_at = running.first_audio_at or self._clock()
         done = [] if response.reason is None else self._finish(running, response.reason)
-        return [(id, event) for event in events] + done
+        return [(running.ticket.id, event) for event in events] + done
 
     def _finish(self, running: _Running, reason: FinishReason) -> list[tuple[str, EngineEvent]]:
         self._release(running)

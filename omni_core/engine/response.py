@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from numpy.typing import NDArray
 
-from omni_core.codec.base import FRAME_CODES, Codec
+from omni_core.codec.base import FRAME_CODES, Codec, StreamDecoder
 from omni_core.codec.frames import repair_frames
 from omni_core.engine.request import AudioChunk, EngineEvent, FinishReason, GenerateRequest, TextDelta, Usage
 from omni_core.tokens import AUDIO_LAYERS, TEXT_STREAM, DelayBuffer, TextStream, Tokenizer, TokenLayout
@@ -24,45 +24,56 @@ class Response:
         self.prompt_tokens = 0
         self.limit = request.max_steps  #: steps at most
         self.reason: FinishReason | None = None  #: set when it has ended
+        self.decoder: StreamDecoder | None = codec.stream() if codec is not None and request.task.speaks else None
+        self.frames: torch.Tensor | None = None  #: [k, 7] that the last step finished
         self.samples = 0  #: of audio emitted
         self._layout, self._device = layout, device
         self._text = TextStream(tokenizer)
         self._text_tokens, self._text_ended = 0, False
         self._delay = DelayBuffer(layout)
-        self._codec = codec if request.task.speaks else None
-        self._decoder = None if self._codec is None else self._codec.stream()
+        self._new_text = ""
         self._last_frame: torch.Tensor | None = None  # [7], repaired
-        self._frames = 0
+        self._frames_made = 0
 
     @property
     def usage(self) -> Usage:
         """Tokens so far."""
-        return Usage(self.prompt_tokens, self._text_tokens, self._frames * FRAME_CODES)
+        return Usage(self.prompt_tokens, self._text_tokens, self._frames_made * FRAME_CODES)
 
-    def advance(self, column: NDArray) -> list[EngineEvent]:
-        """Take one step's column [8]; give what can be heard and read now. Sets `reason` when it was the last."""
+    def read(self, column: NDArray) -> None:
+        """Take one step's column [8]. Sets `frames` to what the codec has to decode now, and `reason` when it was the last."""
         self.columns.append(column)
         ids: Sequence[int] = column.tolist()
         self.reason = self._ending(ids)
-        text = self._read(ids[TEXT_STREAM])
-        samples = []
-        if self._decoder is not None and ids[_LAST_LAYER] != self._layout.eoa:
-            samples += self._decode(ids[:TEXT_STREAM])
+        self._new_text = self._read_text(ids[TEXT_STREAM])
+        self.frames = None
+        if self.decoder is not None and ids[_LAST_LAYER] != self._layout.eoa:
+            self._delay.push(ids[:TEXT_STREAM])
+            self.frames = self._repaired(torch.from_numpy(self._delay.pop()))
             if self._delay.ended:
                 self.reason = FinishReason.STOP
+
+    def emit(self, samples: torch.Tensor | None) -> list[EngineEvent]:
+        """What can be read and heard now, given the samples that the codec made of `frames`; at the end, all that was held back too."""
+        text, heard = self._new_text, [] if samples is None else [samples]
         if self.reason is not None:
             text += "" if self._text_ended else self._text.flush()
-            samples += [] if self._decoder is None else [self._decoder.flush()]
-        return self._events(text, samples)
+            heard += [] if self.decoder is None else [self.decoder.flush()]
+        events: list[EngineEvent] = [TextDelta(text)] if text else []
+        pcm = torch.cat([part.float().cpu() for part in heard]) if heard else torch.zeros(0)
+        if len(pcm):
+            self.samples += len(pcm)
+            events.append(AudioChunk(pcm.numpy()))
+        return events
 
     def _ending(self, ids: Sequence[int]) -> FinishReason | None:
         """Speech ends where its last layer says eoa, text alone at eot."""
-        last, end = (ids[TEXT_STREAM], self._layout.eot) if self._decoder is None else (ids[_LAST_LAYER], self._layout.eoa)
+        last, end = (ids[TEXT_STREAM], self._layout.eot) if self.decoder is None else (ids[_LAST_LAYER], self._layout.eoa)
         if last == end:
             return FinishReason.STOP
         return FinishReason.LENGTH if len(self.columns) >= self.limit else None
 
-    def _read(self, token: int) -> str:
+    def _read_text(self, token: int) -> str:
         """The text that a text id completes."""
         if self._text_ended:
             return ""
@@ -72,23 +83,33 @@ class Response:
         self._text_tokens += 1
         return self._text.push(token) if token < self._layout.text_tokens else ""
 
-    def _decode(self, audio: Sequence[int]) -> list[torch.Tensor]:
-        """The samples that seven audio ids complete."""
-        assert self._codec is not None
-        assert self._decoder is not None
-        self._delay.push(audio)
-        frames = torch.from_numpy(self._delay.pop())  # [k, 7]
+    def _repaired(self, frames: torch.Tensor) -> torch.Tensor | None:
+        """Frames [k, 7] of codes alone, where the codec is; None for no frame."""
         if not len(frames):
-            return []
-        frames = repair_frames(frames, self._codec.codes, self._last_frame)
+            return None
+        frames = repair_frames(frames, self._layout.codes, self._last_frame)
         self._last_frame = frames[-1]
-        self._frames += len(frames)
-        return [self._decoder.push(frames.to(self._device))]
+        self._frames_made += len(frames)
+        return frames.to(self._device)
 
-    def _events(self, text: str, samples: list[torch.Tensor]) -> list[EngineEvent]:
-        events: list[EngineEvent] = [TextDelta(text)] if text else []
-        pcm = torch.cat([part.float().cpu() for part in samples]) if samples else torch.zeros(0)
-        if len(pcm):
-            self.samples += len(pcm)
-            events.append(AudioChunk(pcm.numpy()))
-        return events
+
+def decode_all(responses: Sequence[Response]) -> list[torch.Tensor | Exception | None]:
+    """Decode each response's `frames`; in one pass of the codec if it can join streams. An error stands where the samples would."""
+    results: list[torch.Tensor | Exception | None] = [None] * len(responses)
+    asking = [index for index, response in enumerate(responses) if response.frames is not None]
+    streams = [responses[index].decoder for index in asking]
+    push_all = getattr(type(streams[0]), "push_all", None) if len(streams) > 1 else None
+    try:
+        if push_all is not None:
+            joined = push_all(streams, torch.stack([response.frames for response in responses if response.frames is not None]))
+            for index, samples in zip(asking, joined, strict=True):
+                results[index] = samples
+            return results
+    except Exception as error:
+        return [error if index in asking else None for index in range(len(responses))]
+    for index, stream in zip(asking, streams, strict=True):
+        try:
+            results[index] = stream.push(responses[index].frames)  # type: ignore[union-attr]
+        except Exception as error:
+            results[index] = error
+    return results

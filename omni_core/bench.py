@@ -1,0 +1,149 @@
+"""How fast is the engine here? The whole of it: encoder, prefill, decode steps, codec and text, unpaced, for growing numbers of users.
+
+`random:nano` and `random:full` measure without weights: random ones of the bundled model's size and of the released one's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tokenizers
+import torch
+from snac import SNAC
+
+from omni_core.checkpoint import Bundle, load_bundle
+from omni_core.codec import FRAME_SAMPLES, SAMPLE_RATE
+from omni_core.codec.causal import CausalCodec
+from omni_core.codec.snac import SnacCodec
+from omni_core.config import BackboneConfig, CausalCodecConfig, ChunkedEncoderConfig, EngineConfig, LayoutConfig, ModelConfig, WhisperConfig
+from omni_core.encoders.chunked import ChunkedEncoder
+from omni_core.encoders.whisper import WhisperEncoder
+from omni_core.engine.client import default_threads
+from omni_core.engine.engine import Engine
+from omni_core.engine.request import Failed, Finished, GenerateRequest
+from omni_core.errors import ConfigError
+from omni_core.models import OmniModel
+from omni_core.tokens import RELEASED, Task, Tokenizer
+
+FRAME_S = FRAME_SAMPLES / SAMPLE_RATE  #: a user in real time needs one step in this time
+
+_NANO = ModelConfig(
+    name="random:nano",
+    layout=LayoutConfig(text_tokens=1024, text_rows=1056, codes=1024, audio_rows=1056),
+    backbone=BackboneConfig(6, 256, 4, 2, 64, 768, rope_base=1e4, norm_eps=1e-6, max_positions=2048),
+    audio_features=192,
+    vision_features=None,
+    adapter_mlp=512,
+    image_overwrites_input=False,
+)
+_NANO_EAR = ChunkedEncoderConfig(80, 192, 6, 4, 768, 25, 8, 16, 0)
+_NANO_CODEC = CausalCodecConfig(
+    codes=1024, code_dim=8, mels=80, encoder_width=192, encoder_layers=3, latent=64, decoder_width=256, frame_layers=2, decoder_layers=6,
+    expansion=2, fft=1024, hop=256, delay=512,
+)  # fmt: skip
+_FULL = ModelConfig(
+    name="random:full",
+    layout=RELEASED,
+    backbone=BackboneConfig(24, 896, 14, 2, 64, 4864, rope_base=1e6, norm_eps=1e-6, max_positions=2048),
+    audio_features=768,
+    vision_features=None,
+    adapter_mlp=4864,
+    image_overwrites_input=True,
+)
+_SNAC_24KHZ = {
+    "sampling_rate": 24_000, "encoder_dim": 48, "encoder_rates": [2, 4, 8, 8], "decoder_dim": 1024, "decoder_rates": [8, 8, 4, 2],
+    "attn_window_size": None, "codebook_size": 4096, "codebook_dim": 8, "vq_strides": [4, 2, 1], "noise": True, "depthwise": True,
+}  # fmt: skip
+_WHISPER_SMALL = WhisperConfig(mels=80, positions=1500, width=768, heads=12, layers=12)
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """What a number of users costs."""
+
+    users: int
+    step_ms: float  #: median of a whole engine step that serves all of them: model, codec, text
+    step_p95_ms: float
+    real_time: float  #: FRAME_S / median step: 1 and more keep up
+    prefill_ms: float  #: encoder, adapters and prompt of one question, median
+    first_audio_ms: float  #: of the first user, who waits for nobody
+
+
+def run_bench(
+    source: str = "nano",
+    *,
+    device: str = "auto",
+    dtype: torch.dtype | None = None,
+    users: Sequence[int] = (1, 2, 4, 8),
+    question_s: float = 5.0,
+    steps: int = 60,
+    threads: int | None = None,
+) -> Iterator[BenchRow]:
+    """Measure one number of users after the other. Raises what loading raises, and ConfigError for an unknown `random:` size."""
+    bundle = random_bundle(source, device, dtype) if source.startswith("random:") else load_bundle(source, device, dtype)
+    if bundle.model.device.type == "cpu":
+        torch.set_num_threads(threads or default_threads(bundle))
+    for count in users:
+        yield _measure(bundle, count, question_s, steps)
+
+
+def _measure(bundle: Bundle, users: int, question_s: float, steps: int) -> BenchRow:
+    engine = Engine(bundle, EngineConfig(slots=users, queue=0))
+    engine.warm_up()
+    task = Task.A1A2 if Task.A1A2 in engine.info.tasks else Task.T1A2
+    audio = np.random.default_rng(0).standard_normal(int(SAMPLE_RATE * question_s)).astype(np.float32) * 0.05 if task.needs_audio else None
+    for user in range(users):
+        text = "What can you do?" if task.needs_text else None
+        engine.submit(GenerateRequest(str(user), task, audio=audio, text=text, max_steps=steps + users))
+    times: list[float] = []
+    finished: dict[str, Finished] = {}
+    while engine.wait_s(0.0) is not None:
+        begin = time.perf_counter()
+        events = engine.step(begin)
+        times.append(time.perf_counter() - begin)
+        for id, event in events:
+            if isinstance(event, Failed):
+                raise event.error
+            if isinstance(event, Finished):
+                finished[id] = event
+    # From the step after the last prefill, one per step, to the step that ends the first answer.
+    full = times[users : min(event.timings.steps for event in finished.values())]
+    if not full:
+        raise ConfigError(f"{bundle.name} ends its answer after {len(times)} steps, too few to measure {users} users: raise the steps")
+    step = float(np.median(full))
+    return BenchRow(
+        users=users,
+        step_ms=1e3 * step,
+        step_p95_ms=1e3 * float(np.percentile(full, 95)),
+        real_time=FRAME_S / step,
+        prefill_ms=1e3 * float(np.median([event.timings.prefill_s for event in finished.values()])),
+        first_audio_ms=1e3 * (finished["0"].timings.first_audio_s or float("nan")),
+    )
+
+
+def random_bundle(source: str, device: str = "auto", dtype: torch.dtype | None = None) -> Bundle:
+    """A model of random weights with its parts: "random:nano" or "random:full" (2 GB in float32)."""
+    target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    torch.manual_seed(0)
+    with target:
+        match source:
+            case "random:nano":
+                model, ear, codec = OmniModel(_NANO), ChunkedEncoder(_NANO_EAR), CausalCodec(_NANO_CODEC)
+            case "random:full":
+                model, ear, codec = OmniModel(_FULL), WhisperEncoder(_WHISPER_SMALL), SnacCodec(SNAC(**_SNAC_24KHZ))
+            case _:
+                raise ConfigError(f"unknown model {source!r}: use random:nano, random:full, a directory or a hub name")
+    model.to(dtype or (torch.float32 if target.type == "cpu" else torch.bfloat16)).eval().requires_grad_(False)
+    return Bundle(model, _byte_tokenizer(), ear.eval().requires_grad_(False), None, codec, source, False)
+
+
+def _byte_tokenizer() -> Tokenizer:
+    """Bytes as ids: as much text work as a real one, no file."""
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={symbol: index for index, symbol in enumerate(alphabet)}, merges=[]))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.decoder = tokenizers.decoders.ByteLevel()
+    return Tokenizer(inner)
