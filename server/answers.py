@@ -81,7 +81,8 @@ async def _events(engine: EngineClient, request: GenerateRequest, timeout_s: flo
     async with aclosing(engine.generate(request)) as stream:
         while True:
             try:
-                event = await asyncio.wait_for(anext(stream), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    event = await anext(stream)
             except StopAsyncIteration:
                 raise EngineClosed("the engine stopped in the middle of a response") from None
             except TimeoutError:

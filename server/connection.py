@@ -50,6 +50,10 @@ _log = logging.getLogger("omni.server")
 _INLINE_DETECTION = SAMPLE_RATE // 2  # samples
 
 
+#: for the last event and the closing frame of a connection
+_LAST_WORDS_S = 2.0
+
+
 class _Ended(Exception):
     """The connection is over: closed by the client (no code), or to be closed with a code after a last event."""
 
@@ -214,8 +218,9 @@ class Connection:
         """Say the last words, where there are any, and close; a client that is gone or does not read is not waited for."""
         if ending.close is None:
             return
+        _log.info("session %s closes: %d %s", self._ids.session(), ending.close.code, ending.close.reason)
         try:
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(_LAST_WORDS_S):
                 if ending.last is not None:
                     await self._websocket.send_text(serialise(ending.last))
                 await self._websocket.close(ending.close.code, ending.close.reason)

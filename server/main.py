@@ -9,6 +9,7 @@ import socket
 from collections.abc import Generator
 
 import uvicorn
+from fastapi import FastAPI
 
 from omni_core.config import EngineConfig
 from omni_core.engine.client import EngineClient
@@ -43,7 +44,7 @@ async def _serve(settings: Settings) -> None:
     with contextlib.closing(listener):
         engine = EngineClient.start_thread(settings.model, device=settings.device, config=EngineConfig(slots=settings.slots, queue=settings.queue))
         try:
-            server = _Server(_uvicorn_config(settings, engine))
+            server = _Server(uvicorn_config(settings, create_app(settings, engine)))
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, server.stop)
@@ -77,9 +78,10 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _uvicorn_config(settings: Settings, engine: EngineClient) -> uvicorn.Config:
+def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    """How uvicorn runs the application."""
     return uvicorn.Config(
-        create_app(settings, engine),
+        app,
         ws="websockets-sansio",  # uvicorn's other implementation needs websockets' legacy server
         ws_max_size=settings.max_message_bytes,
         ws_per_message_deflate=False,  # it delays audio, and a small frame could unpack to a huge one

@@ -143,10 +143,13 @@ def _present(value: dict[str, Any]) -> dict[str, Any]:
     return {key: inner for key, inner in value.items() if inner is not None}
 
 
+#: pydantic puts the branch of a union it took into the path; no client wrote it
+_UNION_BRANCHES = {"server_vad", "semantic_vad", "constrained-int"}
+
+
 def _refusal(error: ValidationError) -> ProtocolError:
     first = error.errors(include_url=False, include_context=False)[0]
-    # A discriminated union puts the chosen kind into the path; the client never wrote it.
-    path = ".".join(["session", *(str(part) for part in first["loc"] if part not in ("server_vad", "semantic_vad", "int"))])
+    path = ".".join(["session", *(str(part) for part in first["loc"] if part not in _UNION_BRANCHES)])
     if path.endswith(("format.type", "format.rate")):
         return ProtocolError("unsupported_audio_format", f"{path} {first['input']!r} is not served: use audio/pcm at {SAMPLE_RATE}", param=path)
     return ProtocolError("invalid_value", f"{path}: {first['msg']} (got {first['input']!r})", param=path)
