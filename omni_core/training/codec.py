@@ -19,17 +19,20 @@ import numpy as np
 import soundfile
 import soxr
 import torch
-import torch.nn.functional as F
 import yaml
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 
 from omni_core.codec.base import FRAME_SAMPLES, SAMPLE_RATE
-from omni_core.codec.causal import CausalCodec, Quantizer
+from omni_core.codec.causal import CausalCodec
 from omni_core.config import CausalCodecConfig, from_dict
 from omni_core.errors import ConfigError
-from omni_core.training.losses import SpectralLoss
+from omni_core.training.codec_books import BookKeeper
+from omni_core.training.codec_evaluation import CodecQuality, evaluate
+from omni_core.training.losses import SpectralLoss, SpectrogramCritic, adversarial_loss, critic_loss, feature_loss
+
+__all__ = ["CodecQuality", "CodecTraining", "evaluate", "load_codec", "read_config", "run"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ class CodecTraining:
     commitment: float
     adversarial: float
     feature_matching: float
+    critic_clips: int
+    critic_rate: float
+    average: float
     book_decay: float
     save_minutes: float
     codec: CausalCodecConfig
@@ -80,72 +86,15 @@ class Clips:
         self.samples = np.concatenate([_read(file) for file in files])
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> torch.Tensor:
-        """[batch, length] float32, each clip with a gain of -4 .. 2 dB."""
+        """[batch, length] float32, each clip with a gain of -9 .. 1 dB: answers are levelled 6 dB below flite's own level."""
         starts = rng.integers(0, len(self.samples) - length, batch)
-        gains = 10 ** (rng.uniform(-4, 2, (batch, 1)) / 20) / 32768
+        gains = 10 ** (rng.uniform(-9, 1, (batch, 1)) / 20) / 32768
         return torch.from_numpy((np.stack([self.samples[s:s + length] for s in starts]) * gains).astype(np.float32))
 
 
 def _read(file: Path) -> np.ndarray:
     wave, rate = soundfile.read(file, dtype="int16", always_2d=True)
     return wave[:, 0] if rate == SAMPLE_RATE else soxr.resample(wave[:, 0], rate, SAMPLE_RATE)
-
-
-class BookKeeper:
-    """Moves one level's codebook: k-means seeding, moving averages of the vectors each code won, rebirth of dead codes."""
-
-    def __init__(self, quantizer: Quantizer, decay: float) -> None:
-        self.quantizer, self.decay = quantizer, decay
-        self.counts = torch.ones(len(quantizer.codebook))
-        self.sums = quantizer.codebook.clone()
-
-    @torch.no_grad()
-    def seed(self, vectors: torch.Tensor, rounds: int = 12) -> None:
-        """Spherical k-means of [N, code_dim], N at least the number of codes."""
-        book = vectors[torch.randperm(len(vectors))[:len(self.counts)]].clone()
-        for _ in range(rounds):
-            index = (vectors @ book.t()).argmax(-1)
-            counts = torch.bincount(index, minlength=len(book)).float()
-            sums = torch.zeros_like(book).index_add_(0, index, vectors)
-            empty = counts == 0
-            sums[empty] = vectors[torch.randint(len(vectors), (int(empty.sum()),))]
-            book = F.normalize(sums, dim=-1)
-        self.quantizer.codebook.copy_(book)
-        self.counts.fill_(0.1)  # about a batch's share, so that the averages soon count real use
-        self.sums.copy_(book * 0.1)
-
-    @torch.no_grad()
-    def centre(self, pooled: torch.Tensor, first: bool) -> None:
-        """Follow mean and spread of [N, code_dim], without gradient: an encoder that shrinks its latents onto few codes gains nothing."""
-        keep = 1.0 if first else 0.02
-        self.quantizer.mean.lerp_(pooled.mean(0), keep)
-        self.quantizer.scale.lerp_(pooled.std(0).clamp(min=1e-3), keep)
-
-    @torch.no_grad()
-    def update(self, vectors: torch.Tensor, index: torch.Tensor) -> None:
-        """Take one batch's vectors [N, code_dim] and the codes [N] they were given."""
-        keep = 1 - self.decay
-        self.counts.mul_(self.decay).add_(torch.bincount(index, minlength=len(self.counts)), alpha=keep)
-        self.sums.mul_(self.decay).index_add_(0, index, vectors, alpha=keep)
-        self.quantizer.codebook.copy_(F.normalize(self.sums, dim=-1))
-
-    @torch.no_grad()
-    def revive(self, vectors: torch.Tensor) -> int:
-        """Put codes that win less than a tenth of their share onto random ones of [N, code_dim]; returns how many."""
-        share = self.counts.mean()
-        dead = self.counts < share / 10
-        count = int(dead.sum())
-        if count:
-            chosen = vectors[torch.randint(len(vectors), (count,))]
-            self.quantizer.codebook[dead] = chosen
-            self.counts[dead] = share / 2
-            self.sums[dead] = chosen * share / 2
-        return count
-
-    def perplexity(self) -> float:
-        """How many codes are in use, in the sense of entropy."""
-        shares = self.counts / self.counts.sum()
-        return math.exp(-(shares * shares.clamp(min=1e-9).log()).sum().item())
 
 
 class CodecTrainer:
@@ -162,6 +111,9 @@ class CodecTrainer:
         self.books = [BookKeeper(quantizer, config.book_decay) for quantizer in self.codec.quantizers]
         self.loss = SpectralLoss(SAMPLE_RATE, config.mel, config.magnitude, config.convergence)
         self.optimizer = torch.optim.AdamW(self.codec.parameters(), lr=config.rate, betas=(0.8, 0.99), weight_decay=0.01)
+        self.critic = SpectrogramCritic(SAMPLE_RATE)
+        self.critic_optimizer = torch.optim.AdamW(self.critic.parameters(), lr=config.critic_rate, betas=(0.5, 0.9))
+        self.average: dict[str, torch.Tensor] = {}  # of the decoder's weights, in the decoder phase
         self.step = 0
         self.clips = Clips(Path(config.data))
 
@@ -192,14 +144,45 @@ class CodecTrainer:
                 latents, commitment = self.bottleneck(self.codec.encoder(wave))
             output = self.codec.decoder(latents)
         delay = config.codec.delay
-        spectral = self.loss(output[:, delay:], wave[:, :wave.shape[1] - delay])
+        output, target = output[:, delay:], wave[:, :wave.shape[1] - delay]
+        spectral = self.loss(output, target)
+        values = {"loss": spectral, "commit": commitment}
         loss = spectral + (0.0 if frozen else config.commitment * commitment)
+        if frozen and config.adversarial:
+            adversarial, matching, values["critic"] = self.judge(output[:config.critic_clips], target[:config.critic_clips])
+            loss = loss + config.adversarial * adversarial + config.feature_matching * matching
+            values |= {"adv": adversarial, "match": matching}
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.codec.parameters(), config.clip)
+        values["norm"] = nn.utils.clip_grad_norm_(self.codec.parameters(), config.clip)
         self.optimizer.step()
         self.step += 1
-        return {"loss": spectral.item(), "commit": commitment.item(), "norm": norm.item()}
+        if frozen:
+            self._follow()
+        return {key: value.item() for key, value in values.items()}
+
+    def judge(self, output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """One step of the critic; then (adversarial loss, feature matching loss, the critic's own loss) of these clips."""
+        self.critic.requires_grad_(True)
+        with torch.autocast("cpu", torch.bfloat16):
+            wrong = critic_loss(self.critic(target)[0], self.critic(output.detach())[0])
+        self.critic_optimizer.zero_grad(set_to_none=True)
+        wrong.backward()
+        self.critic_optimizer.step()
+        self.critic.requires_grad_(False)
+        with torch.autocast("cpu", torch.bfloat16):
+            scores, features = self.critic(output)
+            with torch.no_grad():
+                wanted = self.critic(target)[1]
+        return adversarial_loss(scores), feature_loss(wanted, features), wrong.detach()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        for name, value in self.codec.decoder.state_dict(prefix="decoder.").items():
+            if name in self.average:
+                self.average[name].lerp_(value, 1 - self.config.average)
+            else:
+                self.average[name] = value.clone()
 
     def bottleneck(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents [B, 4F, latent] -> (what the decoder gets, commitment loss); moves the codebooks in the joint phase."""
@@ -242,13 +225,17 @@ class CodecTrainer:
         state = {
             "step": self.step, "codec": self.codec.state_dict(), "optimizer": self.optimizer.state_dict(),
             "books": [(book.counts, book.sums) for book in self.books], "numpy": self.rng.bit_generator.state, "torch": torch.get_rng_state(),
+            "critic": self.critic.state_dict(), "critic_optimizer": self.critic_optimizer.state_dict(), "average": self.average,
         }
         _replace(self.output / "state.pt", lambda path: torch.save(state, path))
         self.write("latest.safetensors")
+        if self.average:
+            self.write("best.safetensors", self.average)
 
-    def write(self, name: str) -> None:
-        """Write the codec's weights alone."""
-        _replace(self.output / name, lambda path: save_file(self.codec.state_dict(), path))
+    def write(self, name: str, instead: dict[str, torch.Tensor] | None = None) -> None:
+        """Write the codec's weights alone, those of `instead` in place of its own."""
+        weights = {**self.codec.state_dict(), **(instead or {})}
+        _replace(self.output / name, lambda path: save_file(weights, path))
 
     def load(self) -> None:
         """Go on from `state.pt`."""
@@ -258,6 +245,10 @@ class CodecTrainer:
         self.optimizer.load_state_dict(state["optimizer"])
         for book, (counts, sums) in zip(self.books, state["books"], strict=True):
             book.counts, book.sums = counts, sums
+        if "critic" in state:
+            self.critic.load_state_dict(state["critic"])
+            self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+            self.average = state["average"]
         self.rng.bit_generator.state = state["numpy"]
         torch.set_rng_state(state["torch"])
 

@@ -59,3 +59,50 @@ class SpectralLoss(nn.Module):
 
 def _mean_one(weights: torch.Tensor) -> torch.Tensor:
     return weights / weights.mean()
+
+
+class SpectrogramCritic(nn.Module):
+    """Judges complex spectrograms up to 8 kHz at several resolutions with small 2-D convolutions (as DAC's multi-resolution discriminator)."""
+
+    def __init__(self, sample_rate: int, channels: int = 16, resolutions: tuple[tuple[int, int], ...] = ((1024, 256), (512, 128))) -> None:
+        super().__init__()
+        self.resolutions = resolutions
+        self.bins = [round(fft * 8000 / sample_rate) for fft, _ in resolutions]
+        stack = []
+        for fft, _ in resolutions:
+            self.register_buffer(f"window_{fft}", torch.hann_window(fft), persistent=False)
+            shapes = [(2, (3, 9), 2), (channels, (3, 9), 2), (channels, (3, 9), 2), (channels, (3, 3), 1)]
+            stack.append(nn.ModuleList(
+                nn.utils.parametrizations.weight_norm(nn.Conv2d(inputs, channels, kernel, (1, stride), (kernel[0] // 2, kernel[1] // 2)))
+                for inputs, kernel, stride in shapes))
+            stack[-1].append(nn.utils.parametrizations.weight_norm(nn.Conv2d(channels, 1, 3, padding=1)))
+        self.stacks = nn.ModuleList(stack)
+
+    def forward(self, wave: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """[B, N] -> (scores, one [B, 1, T, F] per resolution; the features under them)."""
+        scores, features = [], []
+        for (fft, hop), bins, stack in zip(self.resolutions, self.bins, self.stacks, strict=True):
+            spectrum = torch.fft.rfft(wave.unfold(-1, fft, hop) * getattr(self, f"window_{fft}"))[..., :bins] * (4 / fft)
+            # square-root magnitudes: quiet formants weigh in, and the phase stays
+            scale = (spectrum.real.square() + spectrum.imag.square() + 1e-6).pow(-0.25)
+            x = torch.stack((spectrum.real * scale, spectrum.imag * scale), 1).contiguous(memory_format=torch.channels_last)
+            for layer in stack[:-1]:
+                x = F.leaky_relu(layer(x), 0.1)
+                features.append(x)
+            scores.append(stack[-1](x))
+        return scores, features
+
+
+def critic_loss(real: list[torch.Tensor], fake: list[torch.Tensor]) -> torch.Tensor:
+    """Least squares: real scores to 1, fake ones to 0."""
+    return sum((1 - r.float()).square().mean() + f.float().square().mean() for r, f in zip(real, fake, strict=True)) / len(real)
+
+
+def adversarial_loss(fake: list[torch.Tensor]) -> torch.Tensor:
+    """What the decoder wants: its scores at 1."""
+    return sum((1 - f.float()).square().mean() for f in fake) / len(fake)
+
+
+def feature_loss(real: list[torch.Tensor], fake: list[torch.Tensor]) -> torch.Tensor:
+    """Mean distance of the critic's features, relative to their size."""
+    return sum((r.float() - f.float()).abs().mean() / r.float().abs().mean().clamp(min=1e-4) for r, f in zip(real, fake, strict=True)) / len(real)

@@ -1,0 +1,67 @@
+"""Codebooks in training: k-means seeding, moving averages, rebirth of dead codes. Gradients never reach them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from omni_core.codec.causal import Quantizer
+
+
+class BookKeeper:
+    """Moves one level's codebook: k-means seeding, moving averages of the vectors each code won, rebirth of dead codes."""
+
+    def __init__(self, quantizer: Quantizer, decay: float) -> None:
+        self.quantizer, self.decay = quantizer, decay
+        self.counts = torch.ones(len(quantizer.codebook))
+        self.sums = quantizer.codebook.clone()
+
+    @torch.no_grad()
+    def seed(self, vectors: torch.Tensor, rounds: int = 12) -> None:
+        """Spherical k-means of [N, code_dim], N at least the number of codes."""
+        book = vectors[torch.randperm(len(vectors))[:len(self.counts)]].clone()
+        for _ in range(rounds):
+            index = (vectors @ book.t()).argmax(-1)
+            counts = torch.bincount(index, minlength=len(book)).float()
+            sums = torch.zeros_like(book).index_add_(0, index, vectors)
+            empty = counts == 0
+            sums[empty] = vectors[torch.randint(len(vectors), (int(empty.sum()),))]
+            book = F.normalize(sums, dim=-1)
+        self.quantizer.codebook.copy_(book)
+        self.counts.fill_(0.1)  # about a batch's share, so that the averages soon count real use
+        self.sums.copy_(book * 0.1)
+
+    @torch.no_grad()
+    def centre(self, pooled: torch.Tensor, first: bool) -> None:
+        """Follow mean and spread of [N, code_dim], without gradient: an encoder that shrinks its latents onto few codes gains nothing."""
+        keep = 1.0 if first else 0.02
+        self.quantizer.mean.lerp_(pooled.mean(0), keep)
+        self.quantizer.scale.lerp_(pooled.std(0).clamp(min=1e-3), keep)
+
+    @torch.no_grad()
+    def update(self, vectors: torch.Tensor, index: torch.Tensor) -> None:
+        """Take one batch's vectors [N, code_dim] and the codes [N] they were given."""
+        keep = 1 - self.decay
+        self.counts.mul_(self.decay).add_(torch.bincount(index, minlength=len(self.counts)), alpha=keep)
+        self.sums.mul_(self.decay).index_add_(0, index, vectors, alpha=keep)
+        self.quantizer.codebook.copy_(F.normalize(self.sums, dim=-1))
+
+    @torch.no_grad()
+    def revive(self, vectors: torch.Tensor) -> int:
+        """Put codes that win less than a tenth of their share onto random ones of [N, code_dim]; returns how many."""
+        share = self.counts.mean()
+        dead = self.counts < share / 10
+        count = int(dead.sum())
+        if count:
+            chosen = vectors[torch.randint(len(vectors), (count,))]
+            self.quantizer.codebook[dead] = chosen
+            self.counts[dead] = share / 2
+            self.sums[dead] = chosen * share / 2
+        return count
+
+    def perplexity(self) -> float:
+        """How many codes are in use, in the sense of entropy."""
+        shares = self.counts / self.counts.sum()
+        return math.exp(-(shares * shares.clamp(min=1e-9).log()).sum().item())
