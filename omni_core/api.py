@@ -32,7 +32,7 @@ from omni_core.engine.features import Features, decode_features
 from omni_core.engine.request import AudioChunk, EngineEvent, EngineInfo, Failed, Finished, FinishReason, GenerateRequest, TextDelta, Timings, Usage
 from omni_core.engine.response import Response
 from omni_core.errors import ConfigError, EngineBusy, ImageError, TaskError
-from omni_core.tokens import STREAMS, Task
+from omni_core.tokens import AUDIO_LAYERS, STREAMS, Task
 
 AudioInput = str | os.PathLike[str] | tuple[NDArray[Any], int] | NDArray[Any]
 
@@ -78,6 +78,15 @@ class Omni:
     def first_audio_steps(self) -> int | None:
         """Decode steps before the first sample can leave; None: it can't speak."""
         return self._engine.first_audio_steps
+
+    def first_audio_arithmetic(self) -> str:
+        """The same as a sum, for people: what stands between the end of the question and the first sound."""
+        codec, steps = self.bundle.codec, self.first_audio_steps
+        if codec is None or steps is None:
+            return "no codec, no sound"
+        later = codec.first_audio_frames - 1
+        context = f" + {later} of the codec's right context" if later else ""
+        return f"prefill + {steps} steps = {AUDIO_LAYERS} of the delay between the layers + 1 frame{context}"
 
     def generate(
         self,

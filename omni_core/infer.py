@@ -31,19 +31,19 @@ class Inference:
     load_s: float
     prefill_s: float  #: encoder, adapters and prompt
     first_audio_s: float | None  #: from the question to the first sound
-    first_audio_steps: int | None  #: decode steps that the delay pattern and the codec ask for before it
+    first_audio_sum: str | None  #: what the delay pattern and the codec ask for before it
     total_s: float
-    rtf: float | None  #: total_s / audio_s: below 1 keeps up
+    rtf: float | None  #: compute time / audio_s: below 1 keeps up
 
     def lines(self) -> list[str]:
         """The same for people."""
         lines = [self.text or "(no text)"]
         if self.audio_s:
             saved = f" in {self.audio_file}" if self.audio_file else ""
-            lines.append(f"{self.audio_s:.2f} s of speech{saved}, made in {self.total_s:.2f} s (real-time factor {self.total_s / self.audio_s:.2f})")
+            lines.append(f"{self.audio_s:.2f} s of speech{saved}, made in {self.total_s:.2f} s (real-time factor {self.rtf or 0:.2f})")
         if self.first_audio_s is not None:
-            prefill, steps = f"{self.prefill_s * 1000:.0f} ms for the question", f"{self.first_audio_steps} steps"
-            lines.append(f"first sound after {self.first_audio_s * 1000:.0f} ms: {prefill}, then {steps}")
+            took = f"{self.first_audio_s * 1000:.0f} ms, of which {self.prefill_s * 1000:.0f} ms prefill"
+            lines.append(f"first sound after {took} ({self.first_audio_sum})")
         return lines
 
 
@@ -86,7 +86,7 @@ def _figures(omni: Omni, answer: Answer) -> dict[str, Any]:
         "steps": timings.steps,
         "prefill_s": timings.prefill_s,
         "first_audio_s": timings.first_audio_s,
-        "first_audio_steps": None if timings.first_audio_s is None else omni.first_audio_steps,
+        "first_audio_sum": None if timings.first_audio_s is None else omni.first_audio_arithmetic(),
         "total_s": timings.total_s,
         "rtf": timings.rtf,
     }

@@ -41,6 +41,7 @@ class _Running:
     admitted_at: float | None = None
     prefilled_at: float | None = None
     first_audio_at: float | None = None
+    compute_s: float = 0.0
 
 
 class Engine:
@@ -91,11 +92,14 @@ class Engine:
             events += self._prefill(self._running[admitted.id])
         due = self._scheduler.due(now)
         if due:
-            running = [self._running[ticket.id] for ticket in due]
+            running, begin = [self._running[ticket.id] for ticket in due], self._clock()
             columns = self._runner.step([ticket.slot for ticket in due if ticket.slot is not None])
             for each, column in zip(running, columns, strict=True):
                 each.response.read(column)
-            for each, samples in zip(running, decode_all([each.response for each in running]), strict=True):
+            decoded = decode_all([each.response for each in running])
+            took = self._clock() - begin
+            for each, samples in zip(running, decoded, strict=True):
+                each.compute_s += took
                 events += self._emit(each, samples, now)
         return events
 
@@ -169,4 +173,5 @@ class Engine:
             total_s=now - start,
             steps=len(running.response.columns),
             audio_s=running.response.samples / self.info.sample_rate,
+            compute_s=prefilled - admitted + running.compute_s,
         )

@@ -68,11 +68,12 @@ class Timings:
     total_s: float
     steps: int
     audio_s: float  #: duration of the audio made
+    compute_s: float  #: prefill and the steps that served it; less than total_s where it was queued or paced
 
     @property
     def rtf(self) -> float | None:
         """Compute time / audio time; below 1 keeps up."""
-        return self.total_s / self.audio_s if self.audio_s else None
+        return self.compute_s / self.audio_s if self.audio_s else None
 
 
 @dataclass(frozen=True)

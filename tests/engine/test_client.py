@@ -52,14 +52,19 @@ async def _collect(client: EngineClient, request: GenerateRequest) -> list:
 
 async def test_the_model_is_loaded_in_the_thread_and_its_error_is_raised_by_ready(tmp_path):
     client = EngineClient.start_thread(str(tmp_path / "nothing here"), device="cpu")
-    with pytest.raises(EngineError, match="ready"):
-        _ = client.info
     with pytest.raises(CheckpointError):
         await client.ready()
     assert not client.healthy
     with pytest.raises(EngineClosed):
         client.generate(_request())
     await client.close()
+
+
+def test_before_it_is_ready_nothing_is_known():
+    client = EngineClient(EngineConfig())
+    assert not client.healthy
+    with pytest.raises(EngineError, match="ready"):
+        _ = client.info
 
 
 async def test_refusals_are_raised_at_once_and_take_no_place():
