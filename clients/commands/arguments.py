@@ -62,3 +62,14 @@ def positive(value: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{value!r} is not a number above 0")
     return seconds
+
+
+def counts(value: str) -> tuple[int, ...]:
+    """Whole numbers above 0, such as 1,2,4."""
+    try:
+        numbers = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a list of numbers above 0, such as 1,2,4")
+    return numbers

@@ -18,6 +18,7 @@ omni check gpt-omni/mini-omni2 --device cuda --json
 """
 
 _TEXT = "What is your name?"
+_STEPS = 300  #: no sample question needs a longer answer: 300 steps are 25 s of speech
 
 
 def add(commands: Any) -> None:
@@ -110,14 +111,14 @@ def _answer(omni: Omni, task: str, **inputs: Any) -> tuple[bool, str]:
     """A greedy answer that has words, ends by itself, is the same twice, and sounds if it should."""
     import numpy as np
 
-    answer, again = (omni.generate(task, **inputs) for _ in range(2))
-    shown = repr(answer.text.strip())
-    if not np.array_equal(answer.tokens, again.tokens):
-        return False, f"two greedy runs differ: {shown} and {again.text.strip()!r}"
+    answer = omni.generate(task, max_steps=_STEPS, **inputs)
+    shown = repr(answer.text.strip()[:200])
     if not answer.text.strip():
         return False, "no words"
     if answer.reason != "stop":
-        return False, f"did not end by itself: {shown}"
+        return False, f"did not end by itself within {_STEPS} steps: {shown}"
+    if not np.array_equal(answer.tokens, omni.generate(task, max_steps=_STEPS, **inputs).tokens):
+        return False, f"a second greedy run differs: {shown}"
     if answer.audio is None:
         return True, shown
     if not len(answer.audio) or np.abs(answer.audio).max() < 0.01:

@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--audio", type=Path, metavar="FILE", help="speech: WAV, FLAC ... of any rate")
     parser.add_argument("--image", type=Path, metavar="FILE", help="a picture: PNG or JPEG")
     parser.add_argument("--text", metavar="S", help="what is asked in writing")
-    parser.add_argument("--out", type=Path, default=Path("answer.wav"), metavar="FILE", help="where a spoken answer goes; default: %(default)s")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where a spoken answer goes; default: answer.wav")
     parser.add_argument("--max-steps", type=int, default=1024, metavar="N", help="decode steps at most; default: %(default)s")
     parser.add_argument("--temperature", type=float, default=0.0, metavar="X", help="0: always the likeliest token (default)")
     parser.add_argument("--top-k", type=int, default=0, metavar="N", help="choose among the N likeliest; 0: all (default)")
@@ -38,24 +38,24 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load, answer, print, save."""
-    import omni_core
-    from clients.python.audio import save_audio
+    from omni_core.api import parse_task
     from omni_core.config import SamplingParams
+    from omni_core.infer import run_infer
 
-    sampling = SamplingParams(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, seed=args.seed)
-    omni = omni_core.load(args.model, device=args.device)
-    answer = omni.generate(args.task, audio=args.audio, image=args.image, text=args.text, sampling=sampling, max_steps=args.max_steps)
-    file = save_audio(args.out, answer.audio) if answer.audio is not None and len(answer.audio) else None
+    task = parse_task(args.task)
+    done = run_infer(
+        task,
+        model=args.model,
+        device=args.device,
+        audio=args.audio,
+        image=args.image,
+        text=args.text,
+        out=args.out or ("answer.wav" if task.speaks else None),
+        sampling=SamplingParams(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, seed=args.seed),
+        max_steps=args.max_steps,
+    )
     if args.json:
-        timings = dataclasses.asdict(answer.timings) | {"rtf": answer.timings.rtf}
-        usage = dataclasses.asdict(answer.usage)
-        print_json({"text": answer.text, "file": file and str(file), "reason": answer.reason.value, "usage": usage, "timings": timings})
-        return 0
-    print(answer.text.strip() or "(no words)")
-    if file is not None:
-        seconds, first = answer.timings.audio_s, answer.timings.first_audio_s
-        speed = (
-            f", first sound after {1000 * first:.0f} ms, RTF {answer.timings.rtf:.2f}" if first is not None and answer.timings.rtf is not None else ""
-        )
-        print(f"  {seconds:.1f} s of sound saved as {file}{speed}")
+        print_json(dataclasses.asdict(done))
+    else:
+        print("\n".join(done.lines()))
     return 0

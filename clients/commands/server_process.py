@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from clients.errors import ClientError
 
@@ -25,15 +27,21 @@ def running_server(log: Path, *options: str, python: str = sys.executable, timeo
         port_file = Path(folder) / "port"
         command = [python, "-m", "clients.cli", "serve", "--port", "0", "--port-file", str(port_file), *options]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        before = signal.signal(signal.SIGTERM, _leave)  # or a terminated demo would leave its server behind
         try:
             yield _port_when_ready(process, port_file, log, timeout_s)
         finally:
+            signal.signal(signal.SIGTERM, before)
             process.terminate()
             try:
                 process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _port_when_ready(process: subprocess.Popen[bytes], port_file: Path, log: Path, timeout_s: float) -> int:
