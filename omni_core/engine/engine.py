@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from omni_core.config import EngineConfig
@@ -92,15 +93,15 @@ class Engine:
             events += self._prefill(self._running[admitted.id])
         due = self._scheduler.due(now)
         if due:
-            running, begin = [self._running[ticket.id] for ticket in due], self._clock()
+            begin = self._clock()
             columns = self._runner.step([ticket.slot for ticket in due if ticket.slot is not None])
-            for each, column in zip(running, columns, strict=True):
-                each.response.read(column)
+            running, failed = self._read([self._running[ticket.id] for ticket in due], columns)
             decoded = decode_all([each.response for each in running])
             took = self._clock() - begin
             for each, samples in zip(running, decoded, strict=True):
                 each.compute_s += took
                 events += self._emit(each, samples, now)
+            events += failed
         return events
 
     def warm_up(self) -> None:
@@ -128,6 +129,19 @@ class Engine:
         response.prompt_tokens, response.limit = inputs.prompt.tokens.shape[1], min(response.limit, room)
         running.prefilled_at = self._clock()
         return []
+
+    def _read(self, running: list[_Running], columns: NDArray[np.int64]) -> tuple[list[_Running], list[tuple[str, EngineEvent]]]:
+        """Give each response its column; those that took it, and the reports of those that could not."""
+        took: list[_Running] = []
+        failed: list[tuple[str, EngineEvent]] = []
+        for each, column in zip(running, columns, strict=True):
+            try:
+                each.response.read(column)
+            except Exception as error:
+                failed += self._fail(each, error)
+            else:
+                took.append(each)
+        return took, failed
 
     def _emit(self, running: _Running, samples: Tensor | Exception | None, now: float) -> list[tuple[str, EngineEvent]]:
         response = running.response

@@ -10,7 +10,7 @@ from omni_core.engine.engine import Engine
 from omni_core.engine.request import AudioChunk, EngineEvent, Failed, Finished, FinishReason, GenerateRequest, TextDelta
 from omni_core.errors import AudioError, EngineBusy, EngineError, ImageError, InputError, TaskError, TextError
 from omni_core.tokens import TEXT_STREAM, Task, revert_delay
-from tests.engine.parts import LAYOUT, Ear, ScriptedModel, Voice, make_bundle, make_frames, script, wave
+from tests.engine.parts import LAYOUT, Ear, ScriptedModel, Voice, make_bundle, make_frames, make_tokenizer, script, wave
 
 
 class Clock:
@@ -183,12 +183,6 @@ def test_a_full_engine_refuses_and_takes_again_when_one_has_ended():
 
 
 def test_a_response_that_fails_harms_no_other():
-    class Choking(Voice):
-        def stream(self):
-            raise_at = super().stream()
-            raise_at.push = lambda frames: 1 / 0  # type: ignore[method-assign]
-            return raise_at
-
     frames = make_frames(6)
     unheard = wave()
     unheard[:] = 0.5
@@ -199,9 +193,28 @@ def test_a_response_that_fails_harms_no_other():
         (failed,) = events[id]
         assert isinstance(failed, Failed)
         assert isinstance(failed.error, error)
-    choked = _run(_engine(ScriptedModel(script("hello", frames)), codec=Choking()), _request("a"))["a"][-1]
-    assert isinstance(choked, Failed)
-    assert type(choked.error) is EngineError
+
+
+@pytest.mark.parametrize("part", ["codec", "tokenizer"])
+def test_a_part_that_breaks_in_the_middle_ends_the_responses_that_use_it(part):
+    """Speech fails with the codec, text goes on; everything fails with the tokenizer; the engine lives."""
+    voice, tokenizer = Voice(), make_tokenizer()
+    engine = _engine(ScriptedModel(script("hello", make_frames(6))), codec=voice, tokenizer=tokenizer)
+    speech = engine.submit(_request("speech"))
+    engine.submit(_request("text", Task.A1T2))
+    engine.step(0.0)
+    if part == "codec":
+        speech.decoder.push = lambda frames: 1 / 0  # type: ignore[method-assign, union-attr, assignment, return-value]
+    else:
+        tokenizer.decode = lambda ids: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    events: dict[str, list[EngineEvent]] = {"speech": [], "text": []}
+    while engine.wait_s(0.0) is not None:
+        for id, event in engine.step(0.0):
+            events[id].append(event)
+    last = events["speech"][-1]
+    assert isinstance(last, Failed)
+    assert type(last.error) is EngineError
+    assert isinstance(events["text"][-1], Finished if part == "codec" else Failed)
 
 
 @pytest.mark.parametrize(
