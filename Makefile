@@ -5,15 +5,16 @@
 #   ARGS="..."         more options for demo, serve and the tests: make test ARGS="-k delay"
 
 PYTHON ?= python3
+EXTRAS ?= [dev]
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+comma := ,
+STAMP := $(VENV)/.installed-$(subst $(comma),-,$(patsubst [%],%,$(EXTRAS)))
 PYTEST := $(BIN)/pytest
-EXTRAS ?= [dev]
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-speech test-slow check lint types contracts wheel clean
+.PHONY: help setup demo serve test test-speech test-slow check lint types contracts nano wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -61,6 +62,15 @@ contracts: $(STAMP) ## who may import whom
 	$(BIN)/lint-imports --no-cache
 
 check: lint types contracts test ## what CI runs, less the speech tests
+
+CONFIGS := omni_core/training/configs
+nano: $(STAMP) ## train nano from nothing (hours on 2 cores); into runs/nano, see docs/training.md
+	$(BIN)/omni data speech
+	$(BIN)/omni data codec
+	$(BIN)/omni train codec --config $(CONFIGS)/codec.yaml $(if $(wildcard runs/codec/state.pt),--resume)
+	$(BIN)/omni train encoders --config $(CONFIGS)/encoders.yaml $(if $(wildcard runs/encoder/state.pt),--resume)
+	$(BIN)/omni train lm --config $(CONFIGS)/lm.yaml $(if $(wildcard runs/lm/state.pt),--resume)
+	$(BIN)/omni train bundle --config $(CONFIGS)/lm.yaml --out runs/nano
 
 wheel: $(STAMP) ## build dist/*.whl
 	$(BIN)/python -m build --wheel

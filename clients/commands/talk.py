@@ -79,7 +79,10 @@ async def _talk(args: argparse.Namespace) -> list[Turn]:
             conversation = Conversation(client, manual=args.manual, timeout_s=args.timeout, timings=True)
             if speaker:
                 conversation.on_audio, conversation.on_stop = speaker.play, speaker.stop
-            return await conversation.run(utterances, image=image, barge_in=barge_in)
+            turns = await conversation.run(utterances, image=image, barge_in=barge_in)
+    for notice in conversation.notices:
+        print(f"note: {notice}", file=sys.stderr)
+    return turns
 
 
 def describe(turn: Turn, path: Path | None) -> str:

@@ -23,6 +23,9 @@ from clients.python.player import Player
 CHUNK_S = 0.040  #: what browsers send at a time
 CHUNK = round(RATE * CHUNK_S)
 
+#: Errors after which the answer still comes.
+_NOTICES = frozenset({"image_not_supported"})
+
 #: A server that hears a turn begin says so within this time after its last sound.
 ONSET_GRACE_S = 1.0
 
@@ -101,6 +104,7 @@ class Conversation:
     on_audio: Callable[[Wave], None] = lambda wave: None  #: e.g. a loudspeaker
     on_stop: Callable[[], None] = lambda: None  #: forget what has not been played
     turns: list[Turn] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)  #: what the server could not do as asked, in its words
     _queue: deque[Utterance] = field(default_factory=deque)
     _last: Utterance | None = None  #: the last thing that was or is being said
     _expected: int = 0  #: turns the server has heard begin and not yet answered
@@ -206,7 +210,9 @@ class Conversation:
         match event["type"]:
             case "error":
                 error = event["error"]
-                if error.get("event_id") not in self._truncations:
+                if error.get("code") in _NOTICES:
+                    self.notices.append(str(error.get("message")))
+                elif error.get("event_id") not in self._truncations:
                     raise ClientError(f"the server says: {error.get('message')}")
             case "input_audio_buffer.speech_started":
                 self._expected = 1

@@ -28,6 +28,7 @@ class Script:
     chunks: int = 3
     pauses_s: tuple[float, ...] = (0.0,)  #: before each chunk, the last one for all that follow
     error: str | None = None  #: answered to response.create
+    blind: bool = False  #: says that pictures are left out
     deaf: bool = False  #: never hears a turn
     received: list[dict[str, Any]] = field(default_factory=list)  #: all but the audio
     samples: int = 0  #: of audio received
@@ -91,6 +92,10 @@ class _Connection:
         number = next(self.ids)
         self.active = response = f"resp_{number}"
         of = {"response_id": response, "item_id": f"item_{number}", "output_index": 0, "content_index": 0}
+        if self.script.blind:
+            await self.send(
+                "error", error={"type": "invalid_request_error", "code": "image_not_supported", "message": "I can't see", "event_id": None}
+            )
         await self.send("response.created", response={"id": response, "status": "in_progress"})
         await self.send("response.output_item.added", response_id=response, output_index=0, item={"id": f"item_{number}"})
         tone = (np.sin(np.arange(round(self.script.chunk_s * RATE)) / 20) * 8000).astype("<i2")

@@ -105,6 +105,20 @@ async def test_the_command_prints_and_saves(script: Script, wav: Path, tmp_path:
     assert "0 underruns" in text
 
 
+async def test_a_picture_is_shown_first_and_a_blind_model_answers_all_the_same(
+    script: Script, wav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.blind = True
+    (tmp_path / "cat.png").write_bytes(b"\x89PNG")
+    command = ["talk", str(wav), "--url", script.url, "--out", str(tmp_path / "a.wav"), "--manual", "--image", str(tmp_path / "cat.png")]
+    assert await asyncio.to_thread(cli.main, command) == 0
+    shown = next(event for event in script.received if event["type"] == "conversation.item.create")
+    assert shown["item"]["content"] == [{"type": "input_image", "image_url": "data:image/png;base64,iVBORw=="}]
+    said = capsys.readouterr()
+    assert "note: I can't see" in said.err
+    assert "> word0 word1 word2" in said.out
+
+
 async def test_collect_reads_one_response(script: Script) -> None:
     async with RealtimeClient.connect(script.url) as client:
         await client.end_turns_by_hand()
