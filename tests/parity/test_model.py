@@ -59,7 +59,10 @@ def embed_prompts(model: OmniModel, tasks: list[Task], inputs: dict) -> tuple[li
 
 @torch.inference_mode()
 def decode(model: OmniModel, task: Task, inputs: dict, steps: int) -> Run:
-    """Greedy decoding with a cache, as the reference decodes: nothing forced, two rows where speech answers speech."""
+    """Greedy decoding with a cache, as the reference decodes: nothing forced, two rows where speech answers speech.
+
+    The first step ends nothing. After eot the text is pad_t; layer 7's eoa ends a spoken answer, eot a written one, and neither step is kept.
+    """
     layout = model.layout
     rows = [task, Task(task.removesuffix("A2") + "T2")] if task.speaks and task.needs_audio else [task]
     _, x = embed_prompts(model, rows, inputs)
@@ -67,10 +70,11 @@ def decode(model: OmniModel, task: Task, inputs: dict, steps: int) -> Run:
     cache = KVCache(model.config.backbone, 6, x.shape[1] + steps)
     positions = torch.arange(x.shape[1]).expand(len(rows), -1)
     hidden = model(x, positions, cache, cache_rows)
-    run = Run(x, hidden, x.shape[1])
+    run, text_ended = Run(x, hidden, x.shape[1]), False
     while len(run.columns) < steps:
         last = run.hidden[:, -1]  # [R, width]
-        text = int(model.text_logits(last[-1]).argmax())
+        text = layout.pad_t if text_ended else int(model.text_logits(last[-1]).argmax())
+        text_ended |= text == layout.eot and bool(run.columns)
         audio = model.audio_logits(last[0]).argmax(-1).tolist() if task.speaks else [layout.pad_a] * 7
         if run.columns and ((audio[-1] == layout.eoa) if task.speaks else (text == layout.eot)):
             break
