@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from omni_core.api import Answer, Omni, load, parse_task
 from omni_core.audio import write_wav
 from omni_core.config import SamplingParams
 from omni_core.engine.client import default_threads
-from omni_core.errors import TaskError
+from omni_core.errors import AudioError, TaskError
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ def run_infer(
     asked = parse_task(task)
     if out is not None and not asked.speaks:
         raise TaskError(f"{asked} answers in text alone, there is no sound to save: leave the output file out, or use a task that ends in A2")
+    if out is not None and not Path(out).absolute().parent.is_dir():
+        raise AudioError(f"{os.fspath(out)}: there is no folder {Path(out).absolute().parent} to save the sound in: make it first")
     begin = time.perf_counter()
     omni = load(model, device, dtype)
     if omni.bundle.model.device.type == "cpu":
