@@ -90,7 +90,7 @@ class SessionObject(_Part):
     @field_validator("tool_choice", mode="before")
     @classmethod
     def _tool_choice_is_a_string(cls, value: Any) -> Any:
-        return "auto" if isinstance(value, dict) else value  # a named tool has no effect; pipecat wants a string in the echo
+        return value if value in ("none", "auto", "required") else "auto"  # a named tool has no effect; pipecat wants a string in the echo
 
     @field_validator("output_modalities", mode="before")
     @classmethod

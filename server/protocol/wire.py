@@ -17,7 +17,7 @@ _CLIENT_EVENT: TypeAdapter[ClientEvent] = TypeAdapter(AnyClientEvent)
 def parse(text: str) -> ClientEvent:
     """One client event. Raises ProtocolError with the client's `event_id` where that can be read."""
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ProtocolError("invalid_json", f"The frame is not JSON: {error}") from None
     if not isinstance(data, dict):
@@ -41,6 +41,10 @@ def _refusal(data: dict[str, Any], error: ValidationError, event_id: str | None)
     return ProtocolError("invalid_value", f"{param}: {first['msg']}", param=param, event_id=event_id)
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
 def serialise(event: ServerEvent) -> str:
-    """One text frame."""
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """One text frame. ASCII only: half a surrogate pair, which JSON may escape, has no UTF-8."""
+    return json.dumps(event, separators=(",", ":"), allow_nan=False)

@@ -12,6 +12,7 @@ from typing import Any
 from server.protocol.errors import ProtocolError
 from server.protocol.events import ContentPart, ItemObject
 from server.protocol.media import SAMPLE_RATE, decode_pcm, decode_picture, ms_to_samples, pcm_samples, samples_to_ms
+from server.session.messages import Limits
 from server.session.playout import heard_text
 
 ROOT = "root"  #: as a previous_item_id: the beginning
@@ -32,6 +33,7 @@ class Item:
     samples: int = 0  #: of audio sent, in an assistant's answer
     heard: int | None = None  #: samples after which a spoken answer was cut; None: not cut
     answered: bool = False  #: a user turn that was answered to the end
+    characters: int = 0  #: written by the client
 
     def wire(self) -> dict[str, Any]:
         """As the events show it: without audio and pictures."""
@@ -98,10 +100,10 @@ def read_media(parts: list[ContentPart], param: str) -> Media:
 class Conversation:
     """The session's one conversation."""
 
-    def __init__(self, *, max_items: int, kept_audio: int) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._items: list[Item] = []
-        self._max_items = max_items
-        self._kept_audio = kept_audio
+        self._limits = limits
+        self._characters = 0  # of all items
         self.picture: tuple[str, bytes] | None = None  #: item id and newest picture, until an answer has used it
 
     def __contains__(self, item_id: str) -> bool:
@@ -131,8 +133,9 @@ class Conversation:
         """Put `item` at the end, or after the item `after` ("root": first). Raises ProtocolError."""
         if item.id in self:
             raise ProtocolError("item_create_duplicate_item_id", f"There is an item {item.id[:100]!r} already", param="item.id")
-        if len(self._items) >= self._max_items:
-            raise ProtocolError("conversation_full", f"The conversation holds {self._max_items} items, its limit: delete some or reconnect")
+        if len(self._items) >= self._limits.items or self._characters + item.characters > self._limits.characters:
+            limits = f"{self._limits.items} items and {self._limits.characters} characters"
+            raise ProtocolError("conversation_full", f"The conversation is full, its limits are {limits}: delete items or reconnect")
         if after is None:
             place = len(self._items)
         elif after == ROOT:
@@ -147,13 +150,16 @@ class Conversation:
                 )
             place = self._items.index(before) + 1
         self._items.insert(place, item)
+        self._characters += item.characters
         holders = [held for held in self._items if held.audio is not None]
-        for old in holders[: -self._kept_audio]:
+        for old in holders[: -self._limits.item_audio]:
             old.audio = None
 
     def delete(self, item_id: str) -> None:
         """Remove an item. Raises ProtocolError when there is none."""
-        self._items.remove(self.get(item_id, "delete"))
+        item = self.get(item_id, "delete")
+        self._items.remove(item)
+        self._characters -= item.characters
         if self.picture is not None and self.picture[0] == item_id:
             self.picture = None
 
@@ -205,21 +211,32 @@ def item_from(source: ItemObject, item_id: str, media: Media) -> Item:
     if source.type != "message":
         call = {"call_id": source.call_id or "", "name": source.name or "", "arguments": source.arguments or ""}
         output = {"call_id": source.call_id or "", "output": source.output or ""}
-        return Item(item_id, None, [], tool={"type": source.type, **(call if source.type == "function_call" else output)})
+        words = call if source.type == "function_call" else output
+        return Item(item_id, None, [], tool={"type": source.type, **words}, characters=sum(map(len, words.values())))
     if source.role is None:
         raise ProtocolError("missing_required_parameter", "A message needs a role: user, assistant or system", param="item.role")
     if not source.content:
         raise ProtocolError("missing_required_parameter", "A message needs content", param="item.content")
-    if source.role != "user" and (media.audio or media.image):
-        raise ProtocolError("invalid_value", "Only a user's message carries input audio or pictures", param="item.content")
     # Media are not echoed: a camera's frames would come back over the same line.
     parts = [part.model_dump(exclude_none=True, exclude={"audio", "image_url", "type"}) for part in source.content]
-    content = [{"type": _content_type(part.type, source.role), **words} for part, words in zip(source.content, parts, strict=True)]
-    return Item(item_id, source.role, content, audio=media.audio, text=media.text, samples=pcm_samples(media.audio or b""))
+    kinds = [_content_type(part.type, source.role, number) for number, part in enumerate(source.content)]
+    content = [{"type": kind, **words} for kind, words in zip(kinds, parts, strict=True)]
+    characters = sum(len(part.text or "") + len(part.transcript or "") for part in source.content)
+    samples = pcm_samples(media.audio or b"")
+    return Item(item_id, source.role, content, audio=media.audio, text=media.text, samples=samples, characters=characters)
 
 
-def _content_type(kind: str, role: str) -> str:
-    """The part's type as the role's items have it (older clients write "text" everywhere)."""
-    if kind in ("text", "input_text", "output_text"):
-        return "output_text" if role == "assistant" else "input_text"
-    return "output_audio" if kind == "audio" else kind
+#: what a role's message may hold; older clients write "text" and "audio" everywhere
+_CONTENT_TYPES = {
+    "user": {"input_text": "input_text", "text": "input_text", "input_audio": "input_audio", "input_image": "input_image"},
+    "system": {"input_text": "input_text", "text": "input_text"},
+    "assistant": {"output_text": "output_text", "text": "output_text", "output_audio": "output_audio", "audio": "output_audio"},
+}
+
+
+def _content_type(kind: str, role: str, number: int) -> str:
+    known = _CONTENT_TYPES[role]
+    if kind not in known:
+        param = f"item.content.{number}.type"
+        raise ProtocolError("invalid_value", f"{param} {kind[:50]!r} is not for a message of the {role}: use {', '.join(known)}", param=param)
+    return known[kind]

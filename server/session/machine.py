@@ -63,7 +63,7 @@ class Session:
         self._ids = ids
         self._abilities = abilities
         self._limits = limits or Limits()
-        self._conversation = Conversation(max_items=self._limits.items, kept_audio=self._limits.item_audio)
+        self._conversation = Conversation(self._limits)
         self._microphone = Microphone(buffer_s=self._limits.buffer_s, turn_s=self._limits.turn_s, max_audio_s=abilities.max_audio_s)
         self._microphone.configure(session.audio.input.turn_detection)
         self._responses: dict[str, Response] = {}  # in progress, by id

@@ -25,6 +25,7 @@ class Limits:
     buffer_s: float = 900.0  #: uncommitted audio
     turn_s: float = 300.0  #: a detected turn is committed at this length even where the model would hear more
     items: int = 10_000
+    characters: int = 4_000_000  #: written by the client, in all items together
     item_audio: int = 4  #: user turns whose audio is kept, newest first
     parallel_responses: int = 4  #: out-of-band responses at once
 

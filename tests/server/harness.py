@@ -20,9 +20,7 @@ RATE = 24_000
 WINDOW = 768
 NANO = frozenset({"A1A2", "A1T2", "A1T1", "T1A2", "T1T2"})
 SEEING = NANO | {"VA1A2", "VA1T2", "VT1A2", "VT1T2"}
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 PICTURE = "data:image/png;base64," + base64.b64encode(PNG).decode()
 
 #: type string -> class, of the protocol's own package

@@ -84,7 +84,8 @@ def test_items_of_every_kind_are_kept_and_echoed(item: dict[str, Any]) -> None:
         ({"content": []}, "item.content"),
         ({"content": [{"type": "smell"}]}, "item.content.0.type"),
         ({"content": [{"type": "input_audio", "audio": "%"}]}, "item.content.0.audio"),
-        ({"role": "assistant", "content": [{"type": "input_audio", "audio": base64_audio(b"ab")}]}, "item.content"),
+        ({"role": "assistant", "content": [{"type": "input_audio", "audio": base64_audio(b"ab")}]}, "item.content.0.type"),
+        ({"content": [{"type": "output_audio", "transcript": "Hi"}]}, "item.content.0.type"),
         ({"type": "item_reference"}, "item.type"),
     ],
 )
@@ -149,3 +150,11 @@ def test_a_full_conversation_says_so() -> None:
     create(talk)
     create(talk)
     assert code(create(talk)) == "conversation_full"
+
+
+def test_so_does_one_with_too_many_words() -> None:
+    talk = Talk(limits=Limits(characters=3))
+    create(talk, "a")
+    assert code(create(talk)) == "conversation_full"
+    talk.send("conversation.item.delete", item_id="a")
+    assert create(talk)["type"] == "conversation.item.added"
