@@ -24,7 +24,7 @@ def coloured_noise(samples: int, exponent: float, rng: np.random.Generator) -> n
 
 def babble(clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator) -> np.ndarray:
     """Several people at once: `clips`, each repeated from a random place, summed to [samples] float32 of RMS 1."""
-    total = sum(np.resize(np.roll(clip, rng.integers(len(clip))), samples) for clip in clips)
+    total = np.sum([np.resize(np.roll(clip, rng.integers(len(clip))), samples) for clip in clips], axis=0)
     return (total / max(float(np.std(total)), 1e-6)).astype(np.float32)
 
 
@@ -39,8 +39,10 @@ def noise_bank(talkers: Sequence[np.ndarray], rng: np.random.Generator) -> list[
 
 def add_noise(wave: np.ndarray, noise: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
     """`wave` [N] with a random stretch of `noise` (at least one sample, any RMS), `snr_db` below the wave's RMS level."""
-    start = rng.integers(len(noise))
-    piece = np.resize(np.roll(noise, -start)[: len(wave)] if len(noise) < len(wave) + start else noise[start : start + len(wave)], len(wave))
+    start = int(rng.integers(len(noise)))
+    piece = noise[start : start + len(wave)]
+    if len(piece) < len(wave):
+        piece = np.resize(np.roll(noise, -start), len(wave))
     wanted = np.sqrt(np.mean(np.square(wave))) * 10 ** (-snr_db / 20)
     return (wave + piece * (wanted / max(float(np.sqrt(np.mean(np.square(piece)))), 1e-9))).astype(np.float32)
 
@@ -70,7 +72,7 @@ def distort_wave(wave: np.ndarray, noises: Sequence[np.ndarray], rng: np.random.
     if rng.random() < 0.3:
         wave = reverberate(wave, rng.uniform(0.1, 0.5), rng.uniform(0.05, 0.6), rng)
     if rng.random() < 0.5:
-        wave = add_noise(wave, noises[rng.integers(len(noises))], rng.uniform(0, 30), rng)
+        wave = add_noise(wave, noises[int(rng.integers(len(noises)))], rng.uniform(0, 30), rng)
     if rng.random() < 0.1:
         wave = band_limit(wave, rng.uniform(50, 250), rng.uniform(3400, 7500))
     return wave * np.float32(10 ** (rng.uniform(-18, 6) / 20))

@@ -22,7 +22,10 @@ _CENTRE, _SCALE = 7.0, 0.25  # bring silence to about -1.7 and loud speech to ab
 
 
 class LogMel(nn.Module):
-    """Waveforms [..., N] float32 to scaled log-mel [..., T, mels], T = (N - history) // 160."""
+    """Waveforms [..., N] float32 to scaled log-mel [..., T, mels], T = N // 160."""
+
+    window: torch.Tensor
+    bands: torch.Tensor
 
     def __init__(self, mels: int) -> None:
         super().__init__()
