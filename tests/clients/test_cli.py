@@ -60,3 +60,22 @@ def test_barge_in_wants_a_file_and_a_time(value: str, capsys: pytest.CaptureFixt
         cli.main(["talk", "a.wav", "--barge-in", value])
     assert left.value.code == 2
     assert "is not FILE@SECONDS" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["train", "codec", "--config", "absent.yaml"], "absent.yaml: no such file"),
+        (["train", "bundle", "--config", "pyproject.toml"], "--out DIR"),
+        (["infer", "--task", "A9", "--text", "x"], "unknown task 'A9'"),
+        (["check", "no/such/model/anywhere"], "no such model"),
+        (["eval", "qa", "--manifest", "absent.jsonl"], "absent.jsonl: no such file"),
+        (["bench", "--model", "random:huge"], "use random:nano, random:full"),
+    ],
+)
+def test_what_can_t_be_done_is_one_line(command: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(command) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith(f"omni {command[0]}: ")
+    assert says in error
