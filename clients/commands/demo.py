@@ -101,8 +101,8 @@ def _show(console: Any, answers: list[tuple[Question, Turn, bool, Path]]) -> Non
     table.add_column("question", max_width=36)
     table.add_column("answer", max_width=44)
     table.add_column("")
-    table.add_column("TTFA\nclient", justify="right")
-    table.add_column("\nserver", justify="right")
+    table.add_column("client\nTTFA", justify="right")
+    table.add_column("server\nTTFA", justify="right")
     table.add_column("\nRTF", justify="right")
     for question, turn, good, _ in answers:
         figures = turn.to_json()
@@ -116,9 +116,10 @@ def _show(console: Any, answers: list[tuple[Question, Turn, bool, Path]]) -> Non
         )
     console.print(table)
     console.print(
-        "TTFA: time to first audio. The client's counts from the last sound of the question, so it includes the silence by which", style="dim"
+        "TTFA: time to first audio. The client counts from the last sound of the question, so the silence by which the server knows that the turn is "
+        "over is in it; the server counts from there. RTF: compute time / audio time, below 1 keeps up.",
+        style="dim",
     )
-    console.print("the server knows that the turn is over; the server's counts from there. RTF: compute time / audio time.", style="dim")
     if underruns := sum(turn.player.underruns for _, turn, _, _ in answers):
         console.print(f"{underruns} underrun{'s' if underruns > 1 else ''}: this machine was too busy to keep up with the voice.", style="yellow")
 
