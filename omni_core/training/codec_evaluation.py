@@ -55,7 +55,8 @@ def evaluate(codec: Codec, waves: Sequence[np.ndarray], texts: Sequence[str]) ->
         spoken, heard, heard_original = words_of(text), transcribe(decoder, coded), transcribe(decoder, original)
         errors, errors_original, words = errors + distance(spoken, heard), errors_original + distance(spoken, heard_original), words + len(spoken)
         errors_between, words_original = errors_between + distance(heard_original, heard), words_original + len(heard_original)
-    return CodecQuality(errors / words, errors_original / words, errors_between / max(1, words_original), float(np.mean(stois)), float(np.mean(pesqs)))
+    between = errors_between / max(1, words_original)
+    return CodecQuality(errors / words, errors_original / words, between, float(np.mean(stois)), float(np.mean(pesqs)))
 
 
 def read_held_out(folder: Path, limit: int | None = None) -> tuple[list[np.ndarray], list[str]]:

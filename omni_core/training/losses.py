@@ -33,6 +33,8 @@ class SpectralLoss(nn.Module):
             hertz = torch.linspace(0, sample_rate / 2, fft // 2 + 1)
             self.register_buffer(f"filters_{fft}", filters, persistent=False)
             self.register_buffer(f"bins_{fft}", _mean_one(band_weights(hertz)), persistent=False)
+            # speech falls by about 6 dB an octave: without a tilt the convergence would hear nothing but the lowest harmonics
+            self.register_buffer(f"tilted_{fft}", _mean_one(band_weights(hertz) * (100 + hertz)), persistent=False)
             centres = (filters * hertz[:, None]).sum(0) / filters.sum(0).clamp(min=1e-6)
             self.register_buffer(f"bands_{fft}", _mean_one(band_weights(centres) * (filters.sum(0) > 0)), persistent=False)
 
@@ -40,14 +42,14 @@ class SpectralLoss(nn.Module):
         """[B, N] and [B, N] -> a scalar; gradients flow to `output` only."""
         total = output.new_zeros(())
         for fft, hop, _ in RESOLUTIONS:
-            bins, bands, filters = (getattr(self, f"{name}_{fft}") for name in ("bins", "bands", "filters"))
+            bins, tilted, bands, filters = (getattr(self, f"{name}_{fft}") for name in ("bins", "tilted", "bands", "filters"))
             got = self._magnitude(output, fft, hop)
             with torch.no_grad():
                 want = self._magnitude(target, fft, hop)
                 want_log, want_mel = (want + FLOOR).log(), (want @ filters + FLOOR).log()
             mel = (((got @ filters + FLOOR).log() - want_mel).abs() * bands).mean()
             magnitude = (((got + FLOOR).log() - want_log).abs() * bins).mean()
-            distance = ((got - want) * bins).flatten(1).norm(dim=1) / (want * bins).flatten(1).norm(dim=1).clamp(min=0.05)
+            distance = ((got - want) * tilted).flatten(1).norm(dim=1) / (want * tilted).flatten(1).norm(dim=1).clamp(min=0.05)
             total = total + self.weights[0] * mel + self.weights[1] * magnitude + self.weights[2] * distance.mean()
         return total / len(RESOLUTIONS)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -102,7 +103,8 @@ def test_later_codes_never_change_samples_that_have_left(codec, wave, frame):
 @pytest.mark.parametrize("chunk", [1, 480, 2048, 5000])
 def test_encoding_as_samples_come_gives_the_same_codes(codec, wave, chunk):
     encoder = codec.stream_encoder()
-    parts = [encoder.push(wave[start:start + chunk]) for start in range(0, len(wave), chunk)] if chunk > 1 else [encoder.push(wave[:1]), encoder.push(wave[1:])]
+    cuts = [0, *range(chunk, len(wave), max(chunk, 480)), len(wave)]  # one sample first, where that is asked
+    parts = [encoder.push(wave[start:end]) for start, end in pairwise(cuts)]
     streamed = torch.cat([*parts, encoder.flush()])
     whole = codec.encode(wave)
     assert streamed.shape == whole.shape
