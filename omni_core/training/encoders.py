@@ -221,6 +221,7 @@ def write_weights(encoder: ChunkedEncoder, path: Path, *, ctc: bool) -> None:
     values = encoder.config.__dict__ | ({} if ctc else {"ctc_vocabulary": 0})
     temporary = path.with_suffix(".part")
     save_file(state, temporary, metadata={"config": json.dumps(values)})
+    temporary.chmod(0o644)  # save_file makes it private to its owner
     os.replace(temporary, path)
 
 
