@@ -96,6 +96,6 @@ def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
 def _announce(settings: Settings, engine: EngineClient, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    print(f"listening on http://{shown}:{port} (model {engine.info.model}; Ctrl+C stops it)", flush=True)
     if settings.port_file is not None:
         settings.port_file.write_text(f"{port}\n")
+    print(f"listening on http://{shown}:{port} (model {engine.info.model}; Ctrl+C stops it)", flush=True)

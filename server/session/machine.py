@@ -51,7 +51,7 @@ class State(Enum):
     LISTENING = auto()  #: nobody
     HEARING = auto()  #: the user speaks
     ANSWERING = auto()  #: a response is being made
-    OVERLAP = auto()  #: both, which only happens where speech does not interrupt
+    OVERLAP = auto()  #: both: speech does not interrupt, or the answer was asked for while the user spoke
     CLOSED = auto()
 
 
@@ -240,11 +240,17 @@ class Session:
 
     def _transcribe(self, item: Item, audio: bytes) -> None:
         self._transcribing[item.id] = ""
-        if TRANSCRIBE in self._abilities.tasks:
-            self._out.append(StartTranscription(item.id, audio))
-        else:
+        limit = self._limits.parallel_transcriptions
+        if TRANSCRIBE not in self._abilities.tasks:
             failure = ProtocolError("transcription_not_supported", f"The model {self._abilities.model!r} can't transcribe speech (task {TRANSCRIBE})")
             self._transcript(TranscriptFailed(item.id, failure))
+        elif len(self._transcribing) > limit:
+            failure = ProtocolError(
+                "too_many_transcriptions", f"{limit} transcriptions are in progress, this turn gets none: commit turns more slowly"
+            )
+            self._transcript(TranscriptFailed(item.id, failure))
+        else:
+            self._out.append(StartTranscription(item.id, audio))
 
     def _transcript(self, event: TranscriptText | TranscriptFinished | TranscriptFailed) -> None:
         if event.item_id not in self._transcribing:

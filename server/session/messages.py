@@ -27,7 +27,8 @@ class Limits:
     items: int = 10_000
     characters: int = 4_000_000  #: written by the client, in all items together
     item_audio: int = 4  #: user turns whose audio is kept, newest first
-    parallel_responses: int = 4  #: out-of-band responses at once
+    parallel_responses: int = 4  #: responses at once: one in the conversation, others out-of-band
+    parallel_transcriptions: int = 4
 
 
 # -- inputs

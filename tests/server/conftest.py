@@ -125,7 +125,7 @@ class Server:
     @asynccontextmanager
     async def user(self, query: str = "", **options: Any) -> AsyncIterator[User]:
         """Somebody who has connected and read session.created."""
-        async with connect(self.url + query, proxy=None, max_size=None, **options) as socket:
+        async with connect(self.url + query, proxy=None, max_size=None, max_queue=None, **options) as socket:
             user = User(socket)
             await user.until("session.created")
             yield user

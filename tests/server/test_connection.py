@@ -190,6 +190,12 @@ async def test_a_binary_frame_closes_with_1003(server: Server) -> None:
         assert user.heard[-1]["error"]["code"] == "binary_frame"
 
 
+async def test_text_that_is_no_utf8_closes_with_1007(server: Server) -> None:
+    async with server.user() as user:
+        await user.socket.send(b'"\xff"', text=True)
+        assert (await closed(user))[0] == 1007
+
+
 async def test_too_large_a_frame_closes_with_1009(serving: Start) -> None:
     async with serving(max_message_bytes=10_000) as server, server.user() as user:
         await user.say(silence(1000), chunk_ms=1000)

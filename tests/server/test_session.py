@@ -392,6 +392,17 @@ class TestTranscription:
         out = talk.feed(TranscriptFailed(item_id, ProtocolError("server_busy", "try again")))
         assert names(out) == ["conversation.item.input_audio_transcription.failed"]
 
+    def test_transcriptions_in_progress_are_bounded(self) -> None:
+        talk = Talk(**self.ASKED, limits=Limits(parallel_transcriptions=1)).manual()
+        talk.hear(500)
+        first = only(talk.send("input_audio_buffer.commit"), "StartTranscription")
+        talk.hear(500)
+        out = talk.send("input_audio_buffer.commit")
+        assert only(out, "conversation.item.input_audio_transcription.failed")["error"]["code"] == "too_many_transcriptions"
+        talk.feed(TranscriptFinished(first.item_id))
+        talk.hear(500)
+        assert "StartTranscription" in names(talk.send("input_audio_buffer.commit"))
+
     def test_a_model_that_can_not_transcribe_says_so(self) -> None:
         out = Talk(frozenset({"A1A2"}), **self.ASKED).turn()
         assert only(out, "conversation.item.input_audio_transcription.failed")["error"]["code"] == "transcription_not_supported"
