@@ -246,7 +246,7 @@ class Session:
             self._transcript(TranscriptFailed(item.id, failure))
         elif len(self._transcribing) > limit:
             failure = ProtocolError(
-                "too_many_transcriptions", f"{limit} transcriptions are in progress, this turn gets none: commit turns more slowly"
+                "too_many_transcriptions", f"{limit} transcriptions are in progress: this turn gets none, commit more slowly"
             )
             self._transcript(TranscriptFailed(item.id, failure))
         else:
