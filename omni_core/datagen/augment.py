@@ -31,9 +31,10 @@ def babble(clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator) 
 def noise_bank(talkers: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
     """Noises to draw from: five colours of 20 s and six babbles of 10 s made of the clips `talkers`."""
     colours = [coloured_noise(20 * SAMPLE_RATE, exponent, rng) for exponent in (*NOISES.values(), 0.5, 1.5)]
-    babbles = [
-        babble([talkers[rng.integers(len(talkers))] for _ in range(rng.integers(3, 8))], 10 * SAMPLE_RATE, rng) for _ in range(6)
-    ]
+    babbles = []
+    for _ in range(6):
+        heard = [talkers[int(index)] for index in rng.integers(len(talkers), size=rng.integers(3, 8))]
+        babbles.append(babble(heard, 10 * SAMPLE_RATE, rng))
     return colours + babbles
 
 
@@ -100,9 +101,9 @@ def distort_mel(power: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         power = warp_mel(power, float(np.exp(rng.uniform(-0.16, 0.16))))
     power = tilt_mel(power, rng.uniform(-16, 16))
     if rng.random() < 0.3:
-        low = rng.integers(power.shape[1])
+        low = int(rng.integers(power.shape[1]))
         power = power.clone()
-        power[:, low : low + rng.integers(1, 12)] = 0
+        power[:, low : low + int(rng.integers(1, 12))] = 0
     return power
 
 
