@@ -69,8 +69,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         _show(console, answers)
         console.print(f"\n{right} of {len(questions)} right. You can hear them in [bold]{args.out}/answer-*.wav[/bold].")
-        console.print("Next: [bold]make serve[/bold] (or `omni serve`), then, in a second terminal, `omni talk your.wav`;")
-        console.print("any client of the OpenAI Realtime API can connect to [bold]ws://127.0.0.1:8000/v1/realtime[/bold] too.")
+        console.print(
+            "Next: [bold]make serve[/bold] (or `omni serve`), then, in a second terminal, `omni talk your.wav`. "
+            "Any client of the OpenAI Realtime API can connect to [bold]ws://127.0.0.1:8000/v1/realtime[/bold] too."
+        )
     return 0 if answers and 2 * right >= len(questions) else 1
 
 
@@ -110,9 +112,9 @@ def _show(console: Any, answers: list[tuple[Question, Turn, bool, Path]]) -> Non
             question.question + (" (with a picture)" if question.image else ""),
             turn.answer.text.strip() or "(no words)",
             "[green]right[/green]" if good else "[red]wrong[/red]",
-            _figure(figures["client_ttfa_ms"], " ms"),
-            _figure(figures["server_ttfa_ms"], " ms"),
-            _figure(figures["rtf"]),
+            _milliseconds(figures["client_ttfa_ms"]),
+            _milliseconds(figures["server_ttfa_ms"]),
+            "–" if figures["rtf"] is None else f"{figures['rtf']:.2f}",
         )
     console.print(table)
     console.print(
@@ -124,5 +126,5 @@ def _show(console: Any, answers: list[tuple[Question, Turn, bool, Path]]) -> Non
         console.print(f"{underruns} underrun{'s' if underruns > 1 else ''}: this machine was too busy to keep up with the voice.", style="yellow")
 
 
-def _figure(value: Any, unit: str = "") -> str:
-    return "–" if value is None else f"{value}{unit}"
+def _milliseconds(value: Any) -> str:
+    return "–" if value is None else f"{value} ms"
