@@ -60,6 +60,7 @@ class CodecTraining:
     adversarial: float
     feature_matching: float
     critic_clips: int
+    critic_every: int
     critic_rate: float
     average: float
     book_decay: float
@@ -148,7 +149,7 @@ class CodecTrainer:
         spectral = self.loss(output, target)
         values = {"loss": spectral, "commit": commitment}
         loss = spectral + (0.0 if frozen else config.commitment * commitment)
-        if frozen and config.adversarial:
+        if frozen and config.adversarial and self.step % config.critic_every == 0:
             adversarial, matching, values["critic"] = self.judge(output[:config.critic_clips], target[:config.critic_clips])
             loss = loss + config.adversarial * adversarial + config.feature_matching * matching
             values |= {"adv": adversarial, "match": matching}
@@ -285,7 +286,7 @@ def run(config_path: Path, *, resume: bool, max_minutes: float | None) -> None:
         if trainer.step == config.unquantised_steps:
             trainer.seed_books()
         values = trainer.train_step()
-        smooth = {key: values[key] if key not in smooth else 0.98 * smooth[key] + 0.02 * values[key] for key in values}
+        smooth |= {key: 0.98 * smooth.get(key, value) + 0.02 * value for key, value in values.items()}
         if trainer.step == trainer.joint_end:
             trainer.write("frozen.safetensors")
         bar.update(trainer.step - bar.n)

@@ -9,8 +9,8 @@ from torch import nn
 from omni_core.codec.causal import mel_filters
 
 RESOLUTIONS = ((2048, 512, 128), (1024, 256, 96), (512, 128, 64), (256, 64, 32))  #: window, hop, mel bands
-FLOOR = 3e-4  #: of magnitudes relative to a full-scale sine: about -70 dB
-BANDS = ((4000.0, 1.0), (8000.0, 0.6), (12000.0, 0.1))  #: weight of frequencies up to so many Hz: words live below 4 kHz
+FLOOR = 5e-5  #: of magnitudes relative to a full-scale sine, -86 dB: noise at -30 dB of the speech already costs pocketsphinx a third of its words
+BANDS = ((4000.0, 1.0), (8000.0, 0.8), (12000.0, 0.1))  #: weight of frequencies up to so many Hz: words live below 4 kHz
 
 
 def band_weights(hertz: torch.Tensor) -> torch.Tensor:
