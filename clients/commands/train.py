@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         "--config", type=Path, required=True, metavar="FILE", help="YAML; the ones nano was trained with are in omni_core/training/configs"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="bundle: the directory that becomes a model")
-    parser.add_argument("--resume", action="store_true", help="go on from the saved state")
+    parser.add_argument("--resume", action="store_true", help="go on from the saved state, if there is one")
     parser.add_argument("--max-minutes", type=positive, metavar="N", help="stop (and save) after this long")
 
 

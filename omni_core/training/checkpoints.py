@@ -30,7 +30,9 @@ def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, s
 
 
 def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
-    """Put back what `save_state` wrote; returns (step, seconds spent). CheckpointError if there is nothing to resume."""
+    """Put back what `save_state` wrote; returns (step, seconds spent), zeros when there is nothing yet."""
+    if not path.exists():
+        return 0, 0.0
     state = _read(path)
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])

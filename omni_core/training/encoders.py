@@ -273,7 +273,7 @@ def run(config_path: Path, *, resume: bool, max_minutes: float | None) -> None:
     """Train by the configuration file until its minutes are up; `max_minutes` stops earlier, to go on with `resume`.
 
     Writes state.pt, NOTES.md, and at the end final.safetensors and with_ctc.safetensors into the output folder. Raises ConfigError
-    for a bad configuration or missing data, CheckpointError when there is nothing to resume.
+    for a bad configuration or missing data.
     """
     config = read_config(config_path)
     trainer = EncoderTrainer(config)

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 import yaml
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from omni_core.config import BackboneConfig, from_dict
@@ -75,7 +76,8 @@ def backward(model: OmniModel, batches: Sequence[Batch], text_weight: float) -> 
     audio_count = max(1, sum(int((b.targets[:, :TEXT_STREAM] != IGNORE).sum()) for b in batches))
     text_sum = audio_sum = text_right = audio_right = 0.0
     for batch in batches:
-        with torch.autocast("cpu", torch.bfloat16):
+        # Spelt-out attention: on a CPU the fused kernel's backward pass takes longer than everything around it.
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             x = model.embed(batch.tokens, model.adapt_audio(batch.features), batch.feature_mask)  # [B, T, width]
             hidden = model(x, torch.arange(x.shape[1]).expand(x.shape[0], -1))
             text_at, audio_at = batch.targets[:, TEXT_STREAM] != IGNORE, batch.targets[:, 0] != IGNORE  # [B, T]
