@@ -37,7 +37,7 @@ class ChunkedEncoder(nn.Module):
         if config.width % (2 * config.heads):
             raise ConfigError(f"audio_encoder.width {config.width} must be a multiple of 2 * heads ({config.heads})")
         self.config = config
-        self.features_per_s = config.features_per_s
+        self.features_per_s: float = config.features_per_s
         self.width = config.width
         self.mel = LogMel(config.mels)
         self.first = nn.Linear(_KERNEL * config.mels, config.width)
