@@ -69,6 +69,7 @@ def write_bundle_config(bundle: Bundle, path: Path) -> None:
 def save_state(module: nn.Module, path: Path, storage: torch.dtype) -> None:
     """Write all tensors of `module`."""
     save_file({key: stored(tensor, storage) for key, tensor in module.state_dict().items()}, path)
+    path.chmod(0o644)  # safetensors makes files that only their owner can read: an image built from here would hold a model nobody can load
 
 
 def stored(tensor: Tensor, storage: torch.dtype) -> Tensor:

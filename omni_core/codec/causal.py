@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +69,10 @@ class ConvLayer(nn.Module):
 class Quantizer(nn.Module):
     """One level: pools the residual by its stride, looks it up on the unit sphere, and gives it back at the hop rate."""
 
+    mean: torch.Tensor
+    scale: torch.Tensor
+    codebook: torch.Tensor
+
     def __init__(self, width: int, codes: int, code_dim: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
@@ -100,6 +105,9 @@ class Quantizer(nn.Module):
 
 class CausalEncoder(nn.Module):
     """Waveform frames to latents, one per 512 samples."""
+
+    window: torch.Tensor
+    filters: torch.Tensor
 
     def __init__(self, config: CausalCodecConfig) -> None:
         super().__init__()
@@ -136,6 +144,8 @@ class CausalEncoder(nn.Module):
 
 class CausalDecoder(nn.Module):
     """Quantised latents to waveform."""
+
+    window: torch.Tensor
 
     def __init__(self, config: CausalCodecConfig) -> None:
         super().__init__()
@@ -202,12 +212,17 @@ class CausalCodec(nn.Module):
         self.quantizers = nn.ModuleList(Quantizer(config.latent, config.codes, config.code_dim, stride) for stride in STRIDES)
         self.decoder = CausalDecoder(config)
 
+    @property
+    def levels(self) -> list[Quantizer]:
+        """The three levels, coarse to fine."""
+        return cast("list[Quantizer]", list(self.quantizers))
+
     # Batched parts, shared by training, encoding and streaming.
 
     def quantize(self, latents: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Latents [B, 4F, latent] -> (their quantised sum [B, 4F, latent], the levels' indices [B, F], [B, 2F], [B, 4F])."""
         total, levels = torch.zeros_like(latents), []
-        for quantizer in self.quantizers:
+        for quantizer in self.levels:
             index = quantizer.lookup(quantizer.project(latents - total))
             total = total + quantizer.expand(quantizer.codebook[index])
             levels.append(index)
@@ -215,8 +230,8 @@ class CausalCodec(nn.Module):
 
     def dequantize(self, frames: torch.Tensor) -> torch.Tensor:
         """Frames [B, F, 7] int64 -> latents [B, 4F, latent]."""
-        levels = unpack_frames(frames)
-        return sum(quantizer.expand(quantizer.codebook[index]) for quantizer, index in zip(self.quantizers, levels, strict=True))
+        one, two, three = (quantizer.expand(quantizer.codebook[index]) for quantizer, index in zip(self.levels, unpack_frames(frames), strict=True))
+        return one + two + three
 
     @torch.inference_mode()
     def encode_batch(self, wave: torch.Tensor, state: State | None = None) -> torch.Tensor:

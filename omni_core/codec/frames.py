@@ -5,7 +5,7 @@ Frame f holds c1[f], c2[2f], c3[4f], c3[4f+1], c2[2f+1], c3[4f+2], c3[4f+3]. Eve
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ def unpack_frames(frames: Array) -> tuple[Array, Array, Array]:
     """Frames [..., F, 7] -> levels ([..., F], [..., 2F], [..., 4F]). ValueError unless the last axis is 7."""
     if frames.shape[-1] != 7:
         raise ValueError(f"a frame has 7 codes, got an array of shape {tuple(frames.shape)}")
-    c1, c2, c3 = (frames[..., list(columns)].reshape(*frames.shape[:-2], -1) for columns in LEVEL_COLUMNS)
+    c1, c2, c3 = (cast(Array, frames[..., list(columns)].reshape(*frames.shape[:-2], -1)) for columns in LEVEL_COLUMNS)
     return c1, c2, c3
 
 
@@ -29,7 +29,8 @@ def pack_frames(c1: Array, c2: Array, c3: Array) -> Array:
     if c2.shape[-1] != 2 * count or c3.shape[-1] != 4 * count:
         raise ValueError(f"levels must be F, 2F and 4F long, got {count}, {c2.shape[-1]} and {c3.shape[-1]}")
     columns = (c1, c2[..., 0::2], c3[..., 0::4], c3[..., 1::4], c2[..., 1::2], c3[..., 2::4], c3[..., 3::4])
-    return torch.stack(columns, -1) if isinstance(c1, torch.Tensor) else np.stack(columns, -1)
+    stack: Any = torch.stack if isinstance(c1, torch.Tensor) else np.stack
+    return stack(columns, -1)
 
 
 def repair_frames(frames: Array, codes: int, previous: Array | None = None) -> Array:

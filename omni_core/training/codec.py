@@ -109,7 +109,7 @@ class CodecTrainer:
         torch.manual_seed(config.seed)
         self.rng = np.random.default_rng(config.seed)
         self.codec = CausalCodec(config.codec)
-        self.books = [BookKeeper(quantizer, config.book_decay) for quantizer in self.codec.quantizers]
+        self.books = [BookKeeper(quantizer, config.book_decay) for quantizer in self.codec.levels]
         self.loss = SpectralLoss(SAMPLE_RATE, config.mel, config.magnitude, config.convergence)
         self.optimizer = torch.optim.AdamW(self.codec.parameters(), lr=config.rate, betas=(0.8, 0.99), weight_decay=0.01)
         self.critic = SpectrogramCritic(SAMPLE_RATE)
@@ -189,7 +189,7 @@ class CodecTrainer:
         """Latents [B, 4F, latent] -> (what the decoder gets, commitment loss); moves the codebooks in the joint phase."""
         quantised = self.step >= self.config.unquantised_steps
         total, commitment = torch.zeros_like(latents), latents.new_zeros(())
-        for book, quantizer in zip(self.books, self.codec.quantizers, strict=True):
+        for book, quantizer in zip(self.books, self.codec.levels, strict=True):
             pooled = quantizer.pool(latents - total)
             if self.step < self.joint_end:
                 book.centre(pooled.detach().flatten(0, 1), first=self.step == 0)
@@ -215,7 +215,7 @@ class CodecTrainer:
             with torch.autocast("cpu", torch.bfloat16):
                 latents.append(self.codec.encoder(wave).float())
         residual = torch.cat(latents)
-        for book, quantizer in zip(self.books, self.codec.quantizers, strict=True):
+        for book, quantizer in zip(self.books, self.codec.levels, strict=True):
             vectors = quantizer.project(residual)
             book.seed(vectors.flatten(0, 1)[torch.randperm(vectors.shape[0] * vectors.shape[1])[:20000]])
             residual = residual - quantizer.expand(quantizer.codebook[quantizer.lookup(vectors)])

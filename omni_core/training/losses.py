@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -88,23 +90,25 @@ class SpectrogramCritic(nn.Module):
             # square-root magnitudes: quiet formants weigh in, and the phase stays
             scale = (spectrum.real.square() + spectrum.imag.square() + 1e-6).pow(-0.25)
             x = torch.stack((spectrum.real * scale, spectrum.imag * scale), 1).contiguous(memory_format=torch.channels_last)
-            for layer in stack[:-1]:
+            *layers, last = cast(nn.ModuleList, stack)
+            for layer in layers:
                 x = F.leaky_relu(layer(x), 0.1)
                 features.append(x)
-            scores.append(stack[-1](x))
+            scores.append(last(x))
         return scores, features
 
 
 def critic_loss(real: list[torch.Tensor], fake: list[torch.Tensor]) -> torch.Tensor:
     """Least squares: real scores to 1, fake ones to 0."""
-    return sum((1 - r.float()).square().mean() + f.float().square().mean() for r, f in zip(real, fake, strict=True)) / len(real)
+    return torch.stack([(1 - r.float()).square().mean() + f.float().square().mean() for r, f in zip(real, fake, strict=True)]).mean()
 
 
 def adversarial_loss(fake: list[torch.Tensor]) -> torch.Tensor:
     """What the decoder wants: its scores at 1."""
-    return sum((1 - f.float()).square().mean() for f in fake) / len(fake)
+    return torch.stack([(1 - f.float()).square().mean() for f in fake]).mean()
 
 
 def feature_loss(real: list[torch.Tensor], fake: list[torch.Tensor]) -> torch.Tensor:
     """Mean distance of the critic's features, relative to their size."""
-    return sum((r.float() - f.float()).abs().mean() / r.float().abs().mean().clamp(min=1e-4) for r, f in zip(real, fake, strict=True)) / len(real)
+    distances = [(r.float() - f.float()).abs().mean() / r.float().abs().mean().clamp(min=1e-4) for r, f in zip(real, fake, strict=True)]
+    return torch.stack(distances).mean()
