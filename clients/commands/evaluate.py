@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--manifest", type=Path, metavar="FILE", help="JSON lines with audio, expect and any of question, voice; default: the bundled questions"
     )
-    parser.add_argument("--listen", action="store_true", help="also pocketsphinx's word error rate on the answers (needs the extra train)")
+    parser.add_argument("--listen", action="store_true", help="also pocketsphinx's word error rate on the answers, and on flite's own (needs the extra train, and flite)")
     add_json(parser)
 
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     import omni_core
     from clients.commands.demo import QUESTIONS
     from omni_core.errors import InputError
-    from omni_core.evaluation.qa import ask, read_manifest, summary
+    from omni_core.evaluation.qa import ask, original_wer, read_manifest, summary
 
     manifest = args.manifest or QUESTIONS / "manifest.jsonl"
     if not manifest.is_file():
@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     omni = omni_core.load(args.model, device=args.device)
     replies = list(track(ask(omni, questions, listen=args.listen), total=len(questions), description="asking", disable=args.json, transient=True))
     report = summary(replies)
+    if args.listen:
+        report["original_wer"] = original_wer([reply.text for reply in replies])
     if args.json:
         print_json(report)
         return 0
@@ -52,5 +54,5 @@ def run(args: argparse.Namespace) -> int:
     for wrong in report["wrong"]:
         print(f"  wrong: {wrong['question']} ({wrong['voice']}) got: {wrong['answered'].strip() or '(no words)'}")
     if report["answer_wer"] is not None:
-        print(f"word error rate of the answers' sound: {report['answer_wer']:.1%}")
+        print(f"word error rate of the answers' sound: {report['answer_wer']:.1%}; of the same sentences by flite's own slt: {report['original_wer']:.1%}")
     return 0

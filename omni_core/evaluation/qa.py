@@ -76,7 +76,9 @@ def _heard(text: str, audio: NDArray[np.float32] | None, sample_rate: int) -> Er
 
 def original_wer(texts: Iterable[str]) -> float:
     """pocketsphinx's word error rate on the same sentences in the synthesiser's own voice: what a perfect answer would get (needs flite)."""
-    return total([word_errors(text, transcribe(speak(text, ANSWER_VOICE), SAMPLE_RATE)) for text in texts]).rate
+    listed = list(texts)
+    heard = {text: word_errors(text, transcribe(speak(text, ANSWER_VOICE), SAMPLE_RATE)) for text in set(listed)}
+    return total([heard[text] for text in listed]).rate
 
 
 def summary(replies: Sequence[Reply]) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class CodecTraining:
     magnitude: float
     convergence: float
     commitment: float
+    decorrelation: float
     adversarial: float
     feature_matching: float
     critic_clips: int
@@ -142,13 +143,13 @@ class CodecTrainer:
             group["lr"] = self.rate()
         with torch.autocast("cpu", torch.bfloat16):
             with torch.set_grad_enabled(not frozen):
-                latents, commitment = self.bottleneck(self.codec.encoder(wave))
+                latents, commitment, spread = self.bottleneck(self.codec.encoder(wave))
             output = self.codec.decoder(latents)
         delay = config.codec.delay
         output, target = output[:, delay:], wave[:, :wave.shape[1] - delay]
         spectral = self.loss(output, target)
-        values = {"loss": spectral, "commit": commitment}
-        loss = spectral + (0.0 if frozen else config.commitment * commitment)
+        values = {"loss": spectral, "commit": commitment, "spread": spread}
+        loss = spectral + (0.0 if frozen else config.commitment * commitment + config.decorrelation * spread)
         if frozen and config.adversarial and self.step % config.critic_every == 0:
             adversarial, matching, values["critic"] = self.judge(output[:config.critic_clips], target[:config.critic_clips])
             loss = loss + config.adversarial * adversarial + config.feature_matching * matching
@@ -185,14 +186,15 @@ class CodecTrainer:
             else:
                 self.average[name] = value.clone()
 
-    def bottleneck(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents [B, 4F, latent] -> (what the decoder gets, commitment loss); moves the codebooks in the joint phase."""
+    def bottleneck(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Latents [B, 4F, latent] -> (what the decoder gets, commitment loss, correlation of the levels' dimensions); moves the codebooks in the joint phase."""
         quantised = self.step >= self.config.unquantised_steps
-        total, commitment = torch.zeros_like(latents), latents.new_zeros(())
+        total, commitment, spread = torch.zeros_like(latents), latents.new_zeros(()), latents.new_zeros(())
         for book, quantizer in zip(self.books, self.codec.levels, strict=True):
             pooled = quantizer.pool(latents - total)
             if self.step < self.joint_end:
                 book.centre(pooled.detach().flatten(0, 1), first=self.step == 0)
+                spread = spread + book.correlation(pooled.flatten(0, 1))
             vectors = quantizer.to_sphere(pooled)
             if quantised:
                 flat, index = vectors.detach().flatten(0, 1), quantizer.lookup(vectors.detach())
@@ -204,7 +206,7 @@ class CodecTrainer:
                         book.revive(flat)
                 vectors = vectors + (entries - vectors).detach()
             total = total + quantizer.expand(vectors)
-        return total, commitment
+        return total, commitment, spread
 
     @torch.no_grad()
     def seed_books(self, clips: int = 128) -> None:

@@ -40,6 +40,14 @@ class BookKeeper:
         self.quantizer.mean.lerp_(pooled.mean(0), keep)
         self.quantizer.scale.lerp_(pooled.std(0).clamp(min=1e-3), keep)
 
+    def correlation(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Mean square correlation between the dimensions of [N, code_dim], with gradient.
+
+        Left alone the dimensions of a level follow each other, and its bits go into few of them, finer than anyone hears.
+        """
+        correlation = torch.corrcoef(pooled.t() + 1e-4 * torch.randn_like(pooled.t()))
+        return (correlation - torch.eye(len(correlation))).square().mean()
+
     @torch.no_grad()
     def update(self, vectors: torch.Tensor, index: torch.Tensor) -> None:
         """Take one batch's vectors [N, code_dim] and the codes [N] they were given."""
