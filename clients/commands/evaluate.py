@@ -23,7 +23,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--manifest", type=Path, metavar="FILE", help="JSON lines with audio, expect and any of question, voice; default: the bundled questions"
     )
-    parser.add_argument("--listen", action="store_true", help="also pocketsphinx's word error rate on the answers, and on flite's own (needs the extra train, and flite)")
+    parser.add_argument(
+        "--listen", action="store_true", help="also pocketsphinx's word error rate on the answers and on flite's own (needs the extra train, and flite)"
+    )
     add_json(parser)
 
 
@@ -54,5 +56,6 @@ def run(args: argparse.Namespace) -> int:
     for wrong in report["wrong"]:
         print(f"  wrong: {wrong['question']} ({wrong['voice']}) got: {wrong['answered'].strip() or '(no words)'}")
     if report["answer_wer"] is not None:
-        print(f"word error rate of the answers' sound: {report['answer_wer']:.1%}; of the same sentences by flite's own slt: {report['original_wer']:.1%}")
+        print(f"word error rate of the answers' sound: {report['answer_wer']:.1%}")
+        print(f"of the same sentences in flite's own voice: {report['original_wer']:.1%}")
     return 0

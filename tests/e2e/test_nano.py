@@ -12,7 +12,8 @@ import pytest
 from clients.python.audio import RATE, load_audio
 from clients.python.client import Answer, RealtimeClient
 from clients.python.talk import Conversation, Turn, Utterance
-from omni_core.evaluation.metrics import same_words
+from omni_core.evaluation.metrics import same_words, total, transcribe, word_errors
+from omni_core.evaluation.qa import original_wer
 
 FOLDER = Path(__file__).resolve().parents[1] / "assets" / "questions"
 ROWS = [json.loads(line) for line in (FOLDER / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -73,6 +74,18 @@ async def test_nano_answers_some_questions(nano_url: str) -> None:
 @pytest.mark.timeout(900)
 async def test_nano_answers_every_question(nano_url: str) -> None:
     _check(ROWS, await _ask_all(nano_url, ROWS))
+
+
+@pytest.mark.slow
+@pytest.mark.speech
+@pytest.mark.timeout(600)
+async def test_answers_are_understood_nearly_as_well_as_the_original_voice(nano_url: str) -> None:
+    rows = [row for row in ROWS if row["voice"] == "annie"]
+    answers = await _ask_all(nano_url, rows)
+    rate = total([word_errors(row["expect"], transcribe(answer.audio, RATE)) for row, answer in zip(rows, answers, strict=True)]).rate
+    original = original_wer(row["expect"] for row in rows)
+    print(f"\npocketsphinx's word error rate: {rate:.1%} on nano's answers, {original:.1%} on slt's own voice")
+    assert rate <= 2 * original
 
 
 async def _converse(url: str, files: list[Path]) -> list[Turn]:
