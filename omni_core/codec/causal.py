@@ -29,13 +29,13 @@ LOG_FLOOR = 1e-4  #: of the encoder's mel magnitudes: fixed, so that a clip's le
 State = dict[str, torch.Tensor]  #: left contexts, by the module's name; empty at the start of a stream
 
 
-def mel_filters(bands: int, fft: int, sample_rate: int = SAMPLE_RATE) -> torch.Tensor:
-    """Triangular mel filters (HTK scale, peak 1, 0 Hz to Nyquist) [fft/2+1, bands] float32."""
+def mel_filters(bands: int, fft: int, sample_rate: int = SAMPLE_RATE, low: float = 0.0, high: float | None = None) -> torch.Tensor:
+    """Triangular mel filters (HTK scale, peak 1 or narrower, from `low` to `high` Hz, default Nyquist) [fft/2+1, bands] float32."""
     def to_hz(mel: torch.Tensor) -> torch.Tensor:
         return 700 * (10 ** (mel / 2595) - 1)
 
-    top = 2595 * math.log10(1 + sample_rate / 2 / 700)
-    edges = to_hz(torch.linspace(0, top, bands + 2, dtype=torch.float64))
+    bottom, top = (2595 * math.log10(1 + hertz / 700) for hertz in (low, sample_rate / 2 if high is None else high))
+    edges = to_hz(torch.linspace(bottom, top, bands + 2, dtype=torch.float64))
     bins = torch.linspace(0, sample_rate / 2, fft // 2 + 1, dtype=torch.float64)[:, None]
     rise = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     fall = (edges[2:] - bins) / (edges[2:] - edges[1:-1])

@@ -56,6 +56,7 @@ class CodecTraining:
     mel: float
     magnitude: float
     convergence: float
+    cepstral: float
     commitment: float
     decorrelation: float
     adversarial: float
@@ -111,7 +112,7 @@ class CodecTrainer:
         self.rng = np.random.default_rng(config.seed)
         self.codec = CausalCodec(config.codec)
         self.books = [BookKeeper(quantizer, config.book_decay) for quantizer in self.codec.levels]
-        self.loss = SpectralLoss(SAMPLE_RATE, config.mel, config.magnitude, config.convergence)
+        self.loss = SpectralLoss(SAMPLE_RATE, config.mel, config.magnitude, config.convergence, config.cepstral)
         self.optimizer = torch.optim.AdamW(self.codec.parameters(), lr=config.rate, betas=(0.8, 0.99), weight_decay=0.01)
         self.critic = SpectrogramCritic(SAMPLE_RATE)
         self.critic_optimizer = torch.optim.AdamW(self.critic.parameters(), lr=config.critic_rate, betas=(0.5, 0.9))
@@ -149,7 +150,9 @@ class CodecTrainer:
         output, target = output[:, delay:], wave[:, :wave.shape[1] - delay]
         spectral = self.loss(output, target)
         values = {"loss": spectral, "commit": commitment, "spread": spread}
-        loss = spectral + (0.0 if frozen else config.commitment * commitment + config.decorrelation * spread)
+        loss = spectral
+        if not frozen:
+            loss = loss + config.commitment * commitment + config.decorrelation * spread
         if frozen and config.adversarial and self.step % config.critic_every == 0:
             adversarial, matching, values["critic"] = self.judge(output[:config.critic_clips], target[:config.critic_clips])
             loss = loss + config.adversarial * adversarial + config.feature_matching * matching
@@ -187,7 +190,10 @@ class CodecTrainer:
                 self.average[name] = value.clone()
 
     def bottleneck(self, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Latents [B, 4F, latent] -> (what the decoder gets, commitment loss, correlation of the levels' dimensions); moves the codebooks in the joint phase."""
+        """Latents [B, 4F, latent] -> (what the decoder gets, commitment loss, correlation of dimensions).
+
+        In the joint phase this moves the codebooks.
+        """
         quantised = self.step >= self.config.unquantised_steps
         total, commitment, spread = torch.zeros_like(latents), latents.new_zeros(()), latents.new_zeros(())
         for book, quantizer in zip(self.books, self.codec.levels, strict=True):
