@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         "--manifest", type=Path, metavar="FILE", help="JSON lines with audio, expect and any of question, voice; default: the bundled questions"
     )
     parser.add_argument(
-        "--listen", action="store_true", help="also pocketsphinx's word error rate, on the answers and on flite's own voice (needs extra train, flite)"
+        "--listen", action="store_true", help="also pocketsphinx's word error rate, on the answers and on flite's own voice (extra train, flite)"
     )
     add_json(parser)
 

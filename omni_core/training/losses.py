@@ -28,6 +28,10 @@ class CepstralLoss(nn.Module):
 
     WINDOW, HOP, FFT, BANDS, KEPT, SPAN = 614, 240, 1024, 25, 13, 4  #: 25.6 ms every 10 ms, as recognisers hear; slopes over 4 hops
 
+    window: torch.Tensor
+    filters: torch.Tensor
+    cosines: torch.Tensor
+
     def __init__(self, sample_rate: int) -> None:
         super().__init__()
         self.register_buffer("window", torch.hamming_window(self.WINDOW), persistent=False)
