@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     from clients.commands.server_process import running_server
     from clients.python.audio import save_audio
-    from omni_core.evaluation.metrics import same_words
+    from omni_core.metrics import same_words
 
     console = Console(stderr=args.json)
     questions = read_questions(QUESTIONS)

@@ -11,6 +11,7 @@ from clients.commands.arguments import add_command, add_json, add_model, print_j
 EXAMPLES = """
 omni eval qa                                       # the bundled spoken questions
 omni eval qa --manifest tests/assets/questions/manifest.jsonl --json
+omni eval codec                                    # needs `omni data codec` and the extra train
 omni eval qa --listen                              # and how well pocketsphinx understands the answers
 """
 
@@ -18,7 +19,7 @@ omni eval qa --listen                              # and how well pocketsphinx u
 def add(commands: Any) -> None:
     """Declare the command."""
     parser = add_command(commands, "eval", run, "measure how well a model hears, answers and speaks", EXAMPLES)
-    parser.add_argument("suite", choices=("qa",), help="qa: spoken questions, right answers")
+    parser.add_argument("suite", choices=("qa", "codec"), help="qa: spoken questions, right answers; codec: held-out sentences through the codec")
     add_model(parser)
     parser.add_argument(
         "--manifest", type=Path, metavar="FILE", help="JSON lines with audio, expect and any of question, voice; default: the bundled questions"
@@ -26,10 +27,39 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--listen", action="store_true", help="also pocketsphinx's word error rate, on the answers and on flite's own voice (extra train, flite)"
     )
+    parser.add_argument(
+        "--held-out", type=Path, default=Path("data/slt/held_out"), metavar="DIR", help="codec: made by `omni data codec`; default: %(default)s"
+    )
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    return _codec(args) if args.suite == "codec" else _questions(args)
+
+
+def _codec(args: argparse.Namespace) -> int:
+    """Held-out sentences through the codec."""
+    import dataclasses
+
+    from omni_core.checkpoint import load_bundle
+    from omni_core.errors import CheckpointError
+    from omni_core.evaluation.codec import measure, read_held_out
+
+    waves, texts = read_held_out(args.held_out)
+    codec = load_bundle(args.model, args.device).codec
+    if codec is None:
+        raise CheckpointError(f"{args.model}: has no codec; put one beside the model")
+    quality = measure(codec, waves, texts)
+    if args.json:
+        print_json(dataclasses.asdict(quality))
+    else:
+        print(f"{quality.clips} sentences: word error rate {quality.wer:.1%} (original {quality.wer_original:.1%}), "
+              f"STOI {quality.stoi:.3f}, PESQ {quality.pesq:.2f}")
+    return 0
+
+
+def _questions(args: argparse.Namespace) -> int:
     """Ask every question."""
     from rich.progress import track
 

@@ -21,7 +21,7 @@ from omni_core.audio import read_audio
 from omni_core.datagen.synthesis import SAMPLE_RATE, speak
 from omni_core.datagen.voices import ANSWER_VOICE
 from omni_core.errors import InputError
-from omni_core.evaluation.metrics import ErrorCount, same_words, total, transcribe, word_errors
+from omni_core.metrics import ErrorCount, same_words, total, transcribe, word_errors
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,7 @@ from omni_core.codec.causal import CausalCodec
 from omni_core.config import CausalCodecConfig, from_dict
 from omni_core.errors import ConfigError
 from omni_core.training.codec_books import BookKeeper
-from omni_core.training.codec_evaluation import CodecQuality, evaluate
 from omni_core.training.losses import SpectralLoss, SpectrogramCritic, adversarial_loss, critic_loss, feature_loss
-
-__all__ = ["CodecQuality", "CodecTraining", "evaluate", "load_codec", "read_config", "run"]
 
 
 @dataclass(frozen=True)

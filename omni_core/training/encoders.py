@@ -33,6 +33,7 @@ from omni_core.encoders.chunked import CTC_PER_FEATURE, FEATURE_SAMPLES, Chunked
 from omni_core.encoders.ctc import BLANK, VOCABULARY, character_ids, greedy_text
 from omni_core.encoders.mel import LogMel, log_power
 from omni_core.errors import ConfigError
+from omni_core.metrics import edits
 from omni_core.training.checkpoints import load_state, save_state
 
 _FRAMES_PER_FEATURE = 4
@@ -180,22 +181,12 @@ def read_clips(encoder: ChunkedEncoder, clips: SpeechSet, indices: Sequence[int]
         for row, index in enumerate(group):
             wanted = spoken_form(clips.rows[index]["text"])
             heard = greedy_text(logits[row, : int(lengths[row]) * CTC_PER_FEATURE])
-            errors += edit_distance(heard, wanted)
+            errors += edits(wanted, heard).errors
             characters += len(wanted)
-            word_errors += edit_distance(heard.split(), wanted.split())
+            word_errors += edits(wanted.split(), heard.split()).errors
             words += len(wanted.split())
     encoder.train()
     return Reading(errors / max(characters, 1), word_errors / max(words, 1), len(order))
-
-
-def edit_distance(left: Sequence[str], right: Sequence[str]) -> int:
-    """Insertions, deletions and replacements that turn `left` into `right`."""
-    row = list(range(len(right) + 1))
-    for count, item in enumerate(left, 1):
-        diagonal, row[0] = row[0], count
-        for place, other in enumerate(right, 1):
-            diagonal, row[place] = row[place], min(diagonal + (item != other), row[place] + 1, row[place - 1] + 1)
-    return row[-1]
 
 
 def load_encoder(config: ChunkedEncoderConfig, path: Path) -> ChunkedEncoder:

@@ -15,7 +15,7 @@ from clients.commands.demo import QUESTIONS, Question, read_questions
 from clients.commands.server_process import running_server
 from clients.python.client import RealtimeClient
 from clients.python.talk import Conversation, Turn, Utterance
-from omni_core.evaluation.metrics import same_words
+from omni_core.metrics import same_words
 
 
 @pytest.mark.slow

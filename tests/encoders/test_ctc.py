@@ -9,7 +9,7 @@ import omni_core.training
 from omni_core.encoders.chunked import ChunkedEncoder
 from omni_core.encoders.ctc import BLANK, VOCABULARY, character_ids, greedy_text
 from omni_core.errors import ConfigError
-from omni_core.training.encoders import collate, ctc_loss, edit_distance, rate_at, read_config
+from omni_core.training.encoders import collate, ctc_loss, rate_at, read_config
 
 CONFIG = Path(omni_core.training.__file__).parent / "configs" / "encoders.yaml"
 
@@ -19,11 +19,6 @@ def test_labels_and_text_go_both_ways():
     assert greedy_text(torch.nn.functional.one_hot(torch.tensor(ids), VOCABULARY).float()) == "it's off"
     with pytest.raises(KeyError):
         character_ids("7")
-
-
-@pytest.mark.parametrize(("left", "right", "distance"), [("", "abc", 3), ("abc", "abc", 0), ("kitten", "sitting", 3), ("flaw", "lawn", 2)])
-def test_edit_distance(left, right, distance):
-    assert edit_distance(left, right) == edit_distance(right, left) == distance
 
 
 def test_the_configuration_reads_and_the_schedule_rises_and_falls():

@@ -19,9 +19,24 @@ from omni_core.audio import resample
 _EAR_RATE = 16_000  #: pocketsphinx's model, STOI and wide-band PESQ all work at this rate
 
 
+_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+
+
 def normalise(text: str) -> list[str]:
-    """Lower-case words without punctuation; apostrophes stay."""
-    return re.findall(r"[a-z0-9']+", text.lower().replace("’", "'"))
+    """Lower-case words without punctuation; apostrophes stay, whole numbers become words."""
+    spelt = re.sub(r"\d+", lambda found: f" {_spell(int(found.group()))} ", text.lower().replace("’", "'"))
+    return re.findall(r"[a-z']+", spelt)
+
+
+def _spell(number: int) -> str:
+    """A whole number in words, below a million."""
+    for size, name in ((1000, "thousand"), (100, "hundred")):
+        if number >= size:
+            return f"{_spell(number // size)} {name} {_spell(number % size) if number % size else ''}"
+    if number < len(_ONES):
+        return _ONES[number]
+    return f"{_TENS[number // 10]} {_ONES[number % 10] if number % 10 else ''}"
 
 
 def same_words(a: str, b: str) -> bool:
@@ -71,8 +86,10 @@ def _ear() -> Any:
 
 def transcribe(wave: NDArray[np.float32], sample_rate: int) -> str:
     """What pocketsphinx's bundled English model hears in `wave` [N]."""
-    pcm = (np.clip(resample(wave, sample_rate, _EAR_RATE), -1, 1) * 32767).astype(np.int16)
+    padded = np.pad(resample(wave, sample_rate, _EAR_RATE), int(0.3 * _EAR_RATE))
+    pcm = (np.clip(padded, -1, 1) * 32767).astype(np.int16)
     ear = _ear()
+    ear.reinit_feat()  # its idea of the noise starts afresh, so that the order of clips does not matter
     ear.start_utt()
     ear.process_raw(pcm.tobytes(), no_search=False, full_utt=True)
     ear.end_utt()
@@ -82,7 +99,7 @@ def transcribe(wave: NDArray[np.float32], sample_rate: int) -> str:
 
 def stoi(clean: NDArray[np.float32], degraded: NDArray[np.float32], sample_rate: int) -> float:
     """Short-time objective intelligibility, 0..1 (Taal 2011)."""
-    from pystoi import stoi as measure
+    from pystoi import stoi as measure  # pyright: ignore[reportMissingImports]  (extra train)
 
     n = min(len(clean), len(degraded))
     return float(measure(clean[:n], degraded[:n], sample_rate))
@@ -90,7 +107,7 @@ def stoi(clean: NDArray[np.float32], degraded: NDArray[np.float32], sample_rate:
 
 def pesq(clean: NDArray[np.float32], degraded: NDArray[np.float32], sample_rate: int) -> float:
     """Wide-band PESQ (ITU-T P.862.2), about 1..4.6."""
-    from pesq import pesq as measure
+    from pesq import pesq as measure  # pyright: ignore[reportMissingImports]  (extra train)
 
     a, b = (resample(w, sample_rate, _EAR_RATE) for w in (clean, degraded))
     n = min(len(a), len(b))
