@@ -11,6 +11,8 @@ Every message names the thing that is wrong and what to do about it. Wire error 
     │   └── TaskError         unknown task, or one that this model can't do
     ├── CheckpointError       missing, extra or misshapen tensors, unreadable files
     ├── ConfigError           unknown key, missing key, impossible value
+    ├── DataError             training or evaluation data that can't be used: a missing file, an empty clip, a corrupt shard
+    ├── TrainingError         a run that can't go on: a loss that isn't finite, a full disk
     └── EngineError           the engine can't serve the request
         ├── EngineBusy        no slot is free and the queue is full: try again
         └── EngineClosed      the engine has stopped or died
@@ -49,6 +51,14 @@ class CheckpointError(OmniError):
 
 class ConfigError(OmniError):
     """A configuration with an unknown key, a missing key or an impossible value."""
+
+
+class DataError(OmniError):
+    """Training or evaluation data that can't be used; the message names the file and the line or member."""
+
+
+class TrainingError(OmniError):
+    """A training run that can't go on."""
 
 
 class EngineError(OmniError):
