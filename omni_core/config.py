@@ -114,6 +114,14 @@ class ClipConfig:
 
 
 @dataclass(frozen=True)
+class ListenerConfig:
+    """How a checkpoint's trained irq / n-irq ids are to be read (`omni_core.listener`)."""
+
+    band_frames: int  #: newest frames that attention sees, in training as in serving
+    margin: float  #: irq is said when its logit passes that of n-irq by more than this
+
+
+@dataclass(frozen=True)
 class BundleConfig:
     """`config.json` of a model directory in our own format. A part that is None is not there.
 
@@ -122,7 +130,7 @@ class BundleConfig:
 
     format: str
     model: ModelConfig
-    listener: bool  #: the checkpoint holds trained irq / n-irq ids
+    listener: ListenerConfig | None  #: None: the irq / n-irq ids are untrained
     audio_encoder: ChunkedEncoderConfig | None = None
     codec: CausalCodecConfig | None = None
     whisper: WhisperConfig | None = None  #: in place of `audio_encoder`

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from omni_core.config import ListenerConfig
 from omni_core.models import OmniModel
 from omni_core.tokens import Tokenizer
 
@@ -24,4 +25,4 @@ class Bundle:
     vision_encoder: ClipVision | None
     codec: Codec | None
     name: str
-    listener: bool  #: the irq / n-irq ids are trained
+    listener: ListenerConfig | None  #: None: the irq / n-irq ids are untrained

@@ -93,7 +93,7 @@ def _load_reference(directory: Path, dtype: torch.dtype) -> tuple[BundleConfig, 
     state = formats.read_pickled(file)
     if not any(key.startswith("vision_adapter.") for key in state):
         derived = dataclasses.replace(derived, vision_features=None)  # Mini-Omni, the first, sees nothing
-    config = BundleConfig(format=FORMAT, model=derived, listener=False)
+    config = BundleConfig(format=FORMAT, model=derived, listener=None)
     extra = directory / formats.REFERENCE_EXTRA
     if extra.is_file():
         config = formats.read_bundle_config(extra)

@@ -23,5 +23,5 @@ def run(config_path: Path, directory: Path) -> None:
     source = open_source(config, config_path.parent)
     model = OmniModel(model_config("nano", source.layout_config, config.backbone, source.encoder.width, config.adapter_mlp))
     load_weights(Path(config.out) / "state.pt", model)
-    bundle = Bundle(model, Tokenizer.load(Path(config.tokenizer)), source.encoder, None, source.codec, "nano", listener=False)
+    bundle = Bundle(model, Tokenizer.load(Path(config.tokenizer)), source.encoder, None, source.codec, "nano", listener=None)
     save_bundle(bundle, directory, storage=torch.float16)

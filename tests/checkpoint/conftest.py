@@ -17,7 +17,7 @@ from omni_core.checkpoint import Bundle
 from omni_core.checkpoint.names import to_reference
 from omni_core.checkpoint.reference_config import reference_config
 from omni_core.codec.causal import CausalCodec
-from omni_core.config import BackboneConfig, CausalCodecConfig, ChunkedEncoderConfig, ClipConfig, LayoutConfig, ModelConfig
+from omni_core.config import BackboneConfig, CausalCodecConfig, ChunkedEncoderConfig, ClipConfig, LayoutConfig, ListenerConfig, ModelConfig
 from omni_core.encoders.chunked import ChunkedEncoder
 from omni_core.encoders.clip import ClipVision
 from omni_core.models import OmniModel
@@ -55,7 +55,7 @@ def nano() -> Bundle:
     )
     sizes = {"encoder_width": 16, "encoder_layers": 1, "latent": 8, "decoder_width": 16, "frame_layers": 1, "decoder_layers": 1, "expansion": 2}
     codec = CausalCodec(CausalCodecConfig(codes=32, code_dim=4, mels=16, fft=1024, hop=256, delay=512, **sizes))
-    return Bundle(random_model(NANO), byte_tokenizer(), encoder.eval(), None, codec.eval(), "nano", listener=True)
+    return Bundle(random_model(NANO), byte_tokenizer(), encoder.eval(), None, codec.eval(), "nano", listener=ListenerConfig(4, 0.5))
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,7 @@ def test_through_the_reference_layout_and_back(nano: Bundle, tmp_path: Path) -> 
 def test_released_layout_and_its_conversions(released: Path, tmp_path: Path) -> None:
     original = load_bundle(released, "cpu")
     assert dataclasses.replace(original.model.config, name="released") == RELEASED
-    assert original.listener is False
+    assert original.listener is None
     assert None not in (original.tokenizer, original.audio_encoder, original.vision_encoder, original.codec)
     convert(released, tmp_path / "ours", to="omni")
     convert(tmp_path / "ours", tmp_path / "reference", to="reference")

@@ -146,7 +146,7 @@ def make_frames(count: int) -> np.ndarray:
 def make_bundle(model: Any, **parts: Any) -> Any:
     """A bundle with every part; name one to change it."""
     every = {"tokenizer": make_tokenizer(), "audio_encoder": Ear(), "vision_encoder": None, "codec": Voice()}
-    return SimpleNamespace(model=model, name="tiny", listener=False, **(every | parts))
+    return SimpleNamespace(model=model, name="tiny", listener=None, **(every | parts))
 
 
 def make_model() -> OmniModel:
