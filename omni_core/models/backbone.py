@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from omni_core.config import BackboneConfig
-from omni_core.models.kv_cache import CacheView
+from omni_core.models.kv_cache import View
 from omni_core.models.layers import Attention, GatedMLP, RMSNorm, Rotary
 
 
@@ -19,7 +19,7 @@ class Block(nn.Module):
         self.mlp_norm = RMSNorm(config.width, config.norm_eps)
         self.mlp = GatedMLP(config.width, config.mlp, config.width)
 
-    def forward(self, x: Tensor, rotary: Rotary, layer: int, view: CacheView | None) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, layer: int, view: View | None) -> Tensor:
         """x: [R, T, width] -> [R, T, width]."""
         x = x + self.attention(self.attention_norm(x), rotary, layer, view)
         return x + self.mlp(self.mlp_norm(x))
@@ -34,7 +34,7 @@ class Backbone(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
 
-    def forward(self, x: Tensor, positions: Tensor, view: CacheView | None) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, view: View | None) -> Tensor:
         """x: [R, T, width] at positions [R, T] -> hidden [R, T, width], after the final norm."""
         rotary = Rotary(positions, self.config.head_size, self.config.rope_base)
         for layer, block in enumerate(self.blocks):

@@ -1,11 +1,28 @@
-"""Keys and values of every row, kept between steps. Which row belongs to which response is the engine's business."""
+"""Keys and values that attention looks at: a whole cache kept between steps, or the newest of them in a band.
+
+Which row belongs to which response is the engine's business.
+"""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from omni_core.config import BackboneConfig
+
+
+class View(Protocol):
+    """What one forward pass reads and writes: T new positions, N keys."""
+
+    def mask(self, groups: int) -> Tensor:
+        """Additive mask, broadcastable to [R, K, groups * T, N]; T is the faster of the two."""
+        ...
+
+    def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Take k and v [R, T, K, D] of `layer`; gives all keys and values to attend to, [R, K, N, D] each."""
+        ...
 
 
 class KVCache:
@@ -33,6 +50,27 @@ class KVCache:
         accelerator waits for it.
         """
         return CacheView(self, positions, rows, int(positions.max()) + 1 if length is None else length)
+
+
+class BandView:
+    """Banded attention over a sequence itself: each position sees the newest `band` ones, itself included."""
+
+    def __init__(self, length: int, band: int, dtype: torch.dtype, device: torch.device) -> None:
+        at = torch.arange(length, device=device)
+        self._mask = band_mask(at[None, :, None], at, band, dtype)
+
+    def mask(self, groups: int) -> Tensor:
+        return self._mask.repeat(1, 1, groups, 1)
+
+    def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return k.transpose(1, 2), v.transpose(1, 2)
+
+
+def band_mask(queries: Tensor, keys: Tensor, band: int, dtype: torch.dtype) -> Tensor:
+    """0 where a query sees a key (0 <= query - key < band), -inf elsewhere. queries [R, T, 1] and keys [N] or [R, 1, N] -> [R, 1, T, N]."""
+    distance = queries - keys
+    blank = torch.zeros(distance.shape, dtype=dtype, device=distance.device)
+    return blank.masked_fill_((distance < 0) | (distance >= band), float("-inf"))[:, None]
 
 
 class CacheView:

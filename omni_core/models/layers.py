@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omni_core.config import BackboneConfig
-from omni_core.models.kv_cache import CacheView
+from omni_core.models.kv_cache import View
 
 
 class RMSNorm(nn.Module):
@@ -29,11 +29,11 @@ class Rotary:
     """Half-split rotary embedding at given positions: computed, so no table bounds them."""
 
     def __init__(self, positions: Tensor, head_size: int, base: float) -> None:
-        """positions: [R, T]. Made once per forward pass and used by every layer."""
+        """positions: [R, T], integers; or float64 for angles that stay exact over hours. Made once per forward pass and used by every layer."""
         exponents = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32) / head_size
         angles = positions[..., None] * (1.0 / base**exponents)  # [R, T, D/2]
-        sin = angles.sin()
-        self._cos = angles.cos()[:, :, None, None]  # [R, T, 1, 1, D/2]
+        sin = angles.sin().float()
+        self._cos = angles.cos().float()[:, :, None, None]  # [R, T, 1, 1, D/2]
         self._sin = torch.stack((-sin, sin), dim=-2)[:, :, None]  # [R, T, 1, 2, D/2]
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -51,12 +51,12 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.width, (config.heads + 2 * config.kv_heads) * config.head_size, bias=True)
         self.out = nn.Linear(config.heads * config.head_size, config.width, bias=False)
 
-    def forward(self, x: Tensor, rotary: Rotary, layer: int, view: CacheView | None) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, layer: int, view: View | None) -> Tensor:
         """x: [R, T, width] -> [R, T, width]."""
         qkv = self.qkv(x).unflatten(-1, (-1, self.head_size))  # [R, T, H + 2K, D]
         qk, v = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
         q, k = rotary(qk).split((self.heads, self.kv_heads), dim=2)
-        attended = self._whole(q, k, v) if view is None else self._cached(q, k, v, layer, view)
+        attended = self._whole(q, k, v) if view is None else self._viewed(q, k, v, layer, view)
         return self.out(attended)
 
     def _whole(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -64,8 +64,8 @@ class Attention(nn.Module):
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).transpose(1, 2).flatten(2)
 
-    def _cached(self, q: Tensor, k: Tensor, v: Tensor, layer: int, view: CacheView) -> Tensor:
-        """Write k and v, attend to the cache -> [R, T, H * D].
+    def _viewed(self, q: Tensor, k: Tensor, v: Tensor, layer: int, view: View) -> Tensor:
+        """Hand k and v to the view, attend to what it gives -> [R, T, H * D].
 
         The G heads that share keys become more queries of one key head: no key or value is ever repeated.
         """

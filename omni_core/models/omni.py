@@ -15,7 +15,7 @@ from omni_core.config import ModelConfig
 from omni_core.errors import TaskError
 from omni_core.models.adapters import audio_adapter, vision_adapter
 from omni_core.models.backbone import Backbone
-from omni_core.models.kv_cache import KVCache
+from omni_core.models.kv_cache import BandView, KVCache, View
 from omni_core.tokens.layout import AUDIO_LAYERS, STREAMS, TEXT_STREAM, TokenLayout
 
 _INIT_STD = 0.02
@@ -65,14 +65,27 @@ class OmniModel(nn.Module):
         return self.vision_adapter(features)
 
     def forward(
-        self, x: Tensor, positions: Tensor, cache: KVCache | None = None, rows: Tensor | None = None, length: int | None = None
+        self,
+        x: Tensor,
+        positions: Tensor,
+        cache: KVCache | None = None,
+        rows: Tensor | None = None,
+        length: int | None = None,
+        *,
+        band: int | None = None,
     ) -> Tensor:
         """x: [R, T, width] at positions [R, T] -> hidden [R, T, width], after the final norm.
 
-        Without a cache: causal attention over x itself. With one: keys and values go to `rows` (None: 0..R-1) at `positions`, which attend to
-        all positions up to their own. length: how many positions to read, above all of `positions`; None finds out, and waits for an accelerator.
+        Without a cache: causal attention over x itself; with `band`, each position sees the newest `band` ones, its own included.
+        With one: keys and values go to `rows` (None: 0..R-1) at `positions`, which attend to all positions up to their own.
+        length: how many positions to read, above all of `positions`; None finds out, and waits for an accelerator.
         """
-        return self.backbone(x, positions, None if cache is None else cache.view(positions, rows, length))
+        view: View | None = None
+        if cache is not None:
+            view = cache.view(positions, rows, length)
+        elif band is not None:
+            view = BandView(x.shape[1], band, x.dtype, x.device)
+        return self.backbone(x, positions, view)
 
     def text_logits(self, hidden: Tensor) -> Tensor:
         """[..., width] -> [..., text_rows]."""

@@ -82,6 +82,16 @@ def test_longer_reach_changes_nothing(model: OmniModel) -> None:
     torch.testing.assert_close(model(x, positions, caches[0], None, length=30), model(x, positions, caches[1]), **EXACT)
 
 
+def test_a_band_hides_what_is_older(model: OmniModel) -> None:
+    x, positions = inputs(model, 2, 12)
+    torch.testing.assert_close(model(x, positions, band=12), model(x, positions), **EXACT)
+    changed = x.clone()
+    changed[:, 3] += 1
+    moved = (model(changed, positions, band=3) - model(x, positions, band=3)).abs().amax((0, 2)) > 1e-4  # [T]
+    reach = 3 + 3 * 2  # three layers, each two positions further
+    assert moved.tolist() == [3 <= at <= reach for at in range(12)]
+
+
 def test_right_padding_changes_nothing_before_it(model: OmniModel) -> None:
     x, positions = inputs(model, 2, 10)
     padded = torch.cat([x, torch.randn(2, 5, 64)], 1)
@@ -96,6 +106,15 @@ def test_rotation_depends_on_distance_alone_and_reaches_any_position() -> None:
 
     torch.testing.assert_close(score(7, 4), score(1003, 1000), atol=1e-3, rtol=0)
     torch.testing.assert_close(score(7, 4), score(40_003, 40_000), atol=5e-2, rtol=0)
+
+
+def test_angles_of_float64_positions_stay_exact_for_hours() -> None:
+    q, k = torch.randn(1, 1, 1, 16), torch.randn(1, 1, 1, 16)
+
+    def score(at: int) -> Tensor:
+        return (Rotary(torch.tensor([[at + 3.0]]).double(), 16, 1e4)(q) * Rotary(torch.tensor([[float(at)]]).double(), 16, 1e4)(k)).sum()
+
+    torch.testing.assert_close(score(4), score(450_000), atol=1e-4, rtol=0)
 
 
 def test_half_precision_weights(model: OmniModel) -> None:

@@ -1,0 +1,8 @@
+"""The listener: statuses irq and n-irq from the microphone's codes, one a frame, while the assistant speaks (model-facts section 5).
+
+Owns how a status is asked for and decided. Where codes come from is the codec's, what follows from irq the session's.
+"""
+
+from omni_core.listener.stream import ListenerStream, listener_tokens
+
+__all__ = ["ListenerStream", "listener_tokens"]
