@@ -135,6 +135,11 @@ class BundleConfig:
     codec: CausalCodecConfig | None = None
     whisper: WhisperConfig | None = None  #: in place of `audio_encoder`
     clip: ClipConfig | None = None
+    memory_turns: int = 0  #: earlier turns of the conversation that it was trained to find in its prompt; 0: none, as the released weights
+
+    def __post_init__(self) -> None:
+        if self.memory_turns < 0:
+            raise ConfigError(f"memory_turns {self.memory_turns} is negative: use 0 for a model without memory")
 
 
 @dataclass(frozen=True)

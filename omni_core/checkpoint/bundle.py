@@ -26,3 +26,4 @@ class Bundle:
     codec: Codec | None
     name: str
     listener: ListenerConfig | None  #: None: the irq / n-irq ids are untrained
+    memory_turns: int = 0  #: earlier turns that reach the prompt

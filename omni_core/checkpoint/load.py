@@ -54,7 +54,7 @@ def load_bundle(source: str | os.PathLike[str], device: str | torch.device = "au
     downloaded = directory != Path(source) and is_hub_name(str(source))
     codec = _load_codec(directory, config, device, may_download=downloaded)
     name = str(source) if downloaded else config.model.name
-    return Bundle(model, _load_tokenizer(directory, config), audio_encoder, vision_encoder, codec, name, config.listener)
+    return Bundle(model, _load_tokenizer(directory, config), audio_encoder, vision_encoder, codec, name, config.listener, config.memory_turns)
 
 
 def resolve(source: str | os.PathLike[str]) -> Path:

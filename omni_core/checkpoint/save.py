@@ -58,6 +58,7 @@ def bundle_config(bundle: Bundle) -> BundleConfig:
         codec=codec.config if isinstance(codec, CausalCodec) else None,
         whisper=audio.config if isinstance(audio, WhisperEncoder) else None,
         clip=None if vision is None else vision.config,
+        memory_turns=bundle.memory_turns,
     )
 
 

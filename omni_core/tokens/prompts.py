@@ -63,20 +63,31 @@ class Prompt:
 
 
 def build_prompt(
-    layout: TokenLayout, task: Task, *, audio_frames: int = 0, text_ids: Sequence[int] = (), image_overwrites_input: bool = False
+    layout: TokenLayout,
+    task: Task,
+    *,
+    audio_frames: int = 0,
+    text_ids: Sequence[int] = (),
+    history: Sequence[tuple[Sequence[int], Sequence[int]]] = (),
+    image_overwrites_input: bool = False,
 ) -> Prompt:
     """The prompt of `task`.
 
     audio_frames: feature frames of the spoken input. text_ids: ids of the written input, specials not included.
+    history: earlier turns as (question, answer) ids, oldest first, for models trained with them (`tokens.history`); they stand before everything
+    else, as text alone. The ids of a question that is not known are empty.
     image_overwrites_input: in VA tasks, put the audio features where the released weights expect them: over `input_a`, so that one pad_a
     stays behind the last of them.
     Raises AudioError, TextError (an input that is missing or empty, an id that is no text token) or TaskError (an input the task has no place for).
     """
     _check_inputs(layout, task, audio_frames, text_ids)
     columns: list[tuple[int, int]] = []  # (local id in all audio streams, text id)
+    for question, answer in history:
+        _check_ids(layout, (*question, *answer))
+        columns += [(layout.pad_a, text) for text in (layout.input_t, *question, layout.eot, layout.answer_t, *answer, layout.eot)]
     image_at = audio_at = None
     if task.needs_image:
-        image_at = 1
+        image_at = len(columns) + 1
         columns += [(layout.image, layout.pad_t), *[(layout.pad_a, layout.pad_t)] * IMAGE_FRAMES, (layout.eoimage, layout.pad_t)]
     last_audio = layout.answer_a if task.speaks else layout.pad_a
     if task.needs_audio:
@@ -102,6 +113,10 @@ def _check_inputs(layout: TokenLayout, task: Task, audio_frames: int, text_ids: 
         raise TextError(f"{task} needs a written input: the text is empty")
     if not task.needs_text and len(text_ids):
         raise TaskError(f"{task} takes no written input: leave it out, or use a T1 task")
+    _check_ids(layout, text_ids)
+
+
+def _check_ids(layout: TokenLayout, text_ids: Sequence[int]) -> None:
     for token in text_ids:
         if not 0 <= token < layout.text_tokens:
             raise TextError(f"text id {token} is not one of the {layout.text_tokens} text tokens: does the tokenizer belong to this model?")

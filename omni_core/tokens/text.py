@@ -52,8 +52,8 @@ class Tokenizer:
         return max(self._inner.get_vocab(with_added_tokens=True).values()) + 1
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, with no special token added."""
-        return self._inner.encode(text, add_special_tokens=False).ids
+        """Ids of `text`, with no special token added. Half a surrogate pair, which JSON may escape and UTF-8 can't hold, counts as "?"."""
+        return self._inner.encode(text.encode("utf-8", "replace").decode(), add_special_tokens=False).ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; special tokens and unknown ids give nothing, bytes that are no character give U+FFFD."""

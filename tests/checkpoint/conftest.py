@@ -55,7 +55,7 @@ def nano() -> Bundle:
     )
     sizes = {"encoder_width": 16, "encoder_layers": 1, "latent": 8, "decoder_width": 16, "frame_layers": 1, "decoder_layers": 1, "expansion": 2}
     codec = CausalCodec(CausalCodecConfig(codes=32, code_dim=4, mels=16, fft=1024, hop=256, delay=512, **sizes))
-    return Bundle(random_model(NANO), byte_tokenizer(), encoder.eval(), None, codec.eval(), "nano", listener=ListenerConfig(4, 0.5))
+    return Bundle(random_model(NANO), byte_tokenizer(), encoder.eval(), None, codec.eval(), "nano", listener=ListenerConfig(4, 0.5), memory_turns=2)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def assert_same(a: object, b: object, tolerance: float = 0.0) -> None:
 
 def assert_same_bundles(a: Bundle, b: Bundle, tolerance: float = 0.0) -> None:
     assert dataclasses.replace(a.model.config, name="") == dataclasses.replace(b.model.config, name="")
-    assert (a.listener, a.tokenizer is None) == (b.listener, b.tokenizer is None)
+    assert (a.listener, a.memory_turns, a.tokenizer is None) == (b.listener, b.memory_turns, b.tokenizer is None)
     assert_same(a.model, b.model, tolerance)
     for part in ("audio_encoder", "vision_encoder", "codec"):
         mine, theirs = getattr(a, part), getattr(b, part)
@@ -76,7 +76,7 @@ def test_through_the_reference_layout_and_back(nano: Bundle, tmp_path: Path) -> 
 def test_released_layout_and_its_conversions(released: Path, tmp_path: Path) -> None:
     original = load_bundle(released, "cpu")
     assert dataclasses.replace(original.model.config, name="released") == RELEASED
-    assert original.listener is None
+    assert (original.listener, original.memory_turns) == (None, 0)
     assert None not in (original.tokenizer, original.audio_encoder, original.vision_encoder, original.codec)
     convert(released, tmp_path / "ours", to="omni")
     convert(tmp_path / "ours", tmp_path / "reference", to="reference")

@@ -39,6 +39,10 @@ def test_stream_gives_whole_characters_and_all_of_the_text(text: str, tokenizer:
     assert "\ufffd" in text or not any("\ufffd" in piece for piece in pieces)
 
 
+def test_half_a_surrogate_pair_is_a_question_mark() -> None:
+    assert BYTES.decode(BYTES.encode("a\ud800b")) == "a?b"
+
+
 @settings(max_examples=60)
 @given(st.lists(st.integers(0, 255), max_size=200))
 def test_stream_equals_decode_for_any_bytes(ids: list[int]) -> None:
