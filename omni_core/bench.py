@@ -10,55 +10,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import tokenizers
 import torch
-from snac import SNAC
 
 from omni_core.checkpoint import Bundle, load_bundle
 from omni_core.codec import FRAME_SAMPLES, SAMPLE_RATE
-from omni_core.codec.causal import CausalCodec
-from omni_core.codec.snac import SnacCodec
-from omni_core.config import BackboneConfig, CausalCodecConfig, ChunkedEncoderConfig, EngineConfig, LayoutConfig, ModelConfig, WhisperConfig
-from omni_core.encoders.chunked import ChunkedEncoder
-from omni_core.encoders.whisper import WhisperEncoder
+from omni_core.config import EngineConfig
 from omni_core.engine.client import default_threads
 from omni_core.engine.engine import Engine
 from omni_core.engine.request import EngineEvent, Failed, Finished, GenerateRequest
-from omni_core.errors import ConfigError, EngineError
-from omni_core.models import OmniModel
-from omni_core.tokens import RELEASED, Task, Tokenizer
+from omni_core.errors import EngineError
+from omni_core.tokens import Task
 
 _PATIENCE = 20  # steps tried for one that counts
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE  #: a user in real time needs one step in this time
-
-_NANO = ModelConfig(
-    name="random:nano",
-    layout=LayoutConfig(text_tokens=1024, text_rows=1056, codes=1024, audio_rows=1056),
-    backbone=BackboneConfig(6, 256, 4, 2, 64, 768, rope_base=1e4, norm_eps=1e-6, max_positions=2048),
-    audio_features=192,
-    vision_features=None,
-    adapter_mlp=512,
-    image_overwrites_input=False,
-)
-_NANO_EAR = ChunkedEncoderConfig(80, 192, 6, 4, 768, 25, 8, 16, 0)
-_NANO_CODEC = CausalCodecConfig(
-    codes=1024, code_dim=8, mels=80, encoder_width=192, encoder_layers=3, latent=64, decoder_width=256, frame_layers=2, decoder_layers=6,
-    expansion=2, fft=1024, hop=256, delay=512,
-)  # fmt: skip
-_FULL = ModelConfig(
-    name="random:full",
-    layout=RELEASED,
-    backbone=BackboneConfig(24, 896, 14, 2, 64, 4864, rope_base=1e6, norm_eps=1e-6, max_positions=2048),
-    audio_features=768,
-    vision_features=None,
-    adapter_mlp=4864,
-    image_overwrites_input=True,
-)
-_SNAC_24KHZ = {
-    "sampling_rate": 24_000, "encoder_dim": 48, "encoder_rates": [2, 4, 8, 8], "decoder_dim": 1024, "decoder_rates": [8, 8, 4, 2],
-    "attn_window_size": None, "codebook_size": 4096, "codebook_dim": 8, "vq_strides": [4, 2, 1], "noise": True, "depthwise": True,
-}  # fmt: skip
-_WHISPER_SMALL = WhisperConfig(mels=80, positions=1500, width=768, heads=12, layers=12)
 
 
 @dataclass(frozen=True)
@@ -84,7 +48,7 @@ def run_bench(
     threads: int | None = None,
 ) -> Iterator[BenchRow]:
     """Measure one number of users after the other. Raises what loading raises, and ConfigError for an unknown `random:` size."""
-    bundle = random_bundle(source, device, dtype) if source.startswith("random:") else load_bundle(source, device, dtype)
+    bundle = load_bundle(source, device, dtype)
     if bundle.model.device.type == "cpu":
         torch.set_num_threads(threads or default_threads(bundle))
     for count in users:
@@ -144,28 +108,3 @@ def _ended(events: list[tuple[str, EngineEvent]]) -> list[Finished]:
 
 def _median(values: Sequence[float]) -> float:
     return float(np.median(values)) if len(values) else float("nan")
-
-
-def random_bundle(source: str, device: str = "auto", dtype: torch.dtype | None = None) -> Bundle:
-    """A model of random weights with its parts: "random:nano" or "random:full" (2 GB in float32)."""
-    target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    torch.manual_seed(0)
-    with target:
-        match source:
-            case "random:nano":
-                model, ear, codec = OmniModel(_NANO), ChunkedEncoder(_NANO_EAR), CausalCodec(_NANO_CODEC)
-            case "random:full":
-                model, ear, codec = OmniModel(_FULL), WhisperEncoder(_WHISPER_SMALL), SnacCodec(SNAC(**_SNAC_24KHZ))
-            case _:
-                raise ConfigError(f"unknown model {source!r}: use random:nano, random:full, a directory or a hub name")
-    model.to(dtype or (torch.float32 if target.type == "cpu" else torch.bfloat16)).eval().requires_grad_(False)
-    return Bundle(model, _byte_tokenizer(), ear.eval().requires_grad_(False), None, codec, source, False)
-
-
-def _byte_tokenizer() -> Tokenizer:
-    """Bytes as ids: as much text work as a real one, no file."""
-    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    inner = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={symbol: index for index, symbol in enumerate(alphabet)}, merges=[]))
-    inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    inner.decoder = tokenizers.decoders.ByteLevel()
-    return Tokenizer(inner)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from omni_core.checkpoint import formats
+from omni_core.checkpoint import formats, random
 from omni_core.checkpoint.bundle import Bundle
 from omni_core.checkpoint.formats import Format
 from omni_core.checkpoint.hub import download, download_snac, is_hub_name
@@ -34,11 +34,14 @@ NANO = "nano"
 def load_bundle(source: str | os.PathLike[str], device: str | torch.device = "auto", dtype: torch.dtype | None = None) -> Bundle:
     """Load a model with the parts that are there.
 
-    source: "nano" (bundled), a directory in our format or the reference's, or a hub name such as "gpt-omni/mini-omni2".
+    source: "nano" (bundled), a directory in our format or the reference's, a hub name such as "gpt-omni/mini-omni2", or random weights ("random:nano",
+        "random:full").
     device: "auto" is CUDA where there is one, else the CPU.
     dtype: of the language model's weights, however they are stored; None: float32 on the CPU, bfloat16 elsewhere. Encoders and codec are float32.
     Raises CheckpointError (nothing there, a file or tensor that does not fit) and ConfigError (a wrong key), with the remedy.
     """
+    if str(source).startswith(random.PREFIX):
+        return random.random_bundle(str(source), device, dtype)
     device = _device(device)
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16

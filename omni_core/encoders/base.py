@@ -19,3 +19,7 @@ class AudioEncoder(Protocol):
     def encode(self, wave: torch.Tensor) -> torch.Tensor:
         """Features [L, width] of `wave` [N], float32 mono at `sample_rate`. Raises AudioError when it is empty, too long or not finite."""
         ...
+
+    def feature_count(self, samples: int) -> int:
+        """L for a waveform of `samples` samples."""
+        ...

@@ -56,6 +56,10 @@ class ChunkedEncoder(nn.Module):
         mel = self.mel(F.pad(wave, (0, -len(wave) % FEATURE_SAMPLES)))
         return self.forward(mel[None])[0]
 
+    def feature_count(self, samples: int) -> int:
+        """Features of a waveform of `samples`: ceil(samples / 640)."""
+        return -(-samples // FEATURE_SAMPLES)
+
     def stream(self) -> EncoderStream:
         """A stream to push samples into as they arrive."""
         return EncoderStream(self)

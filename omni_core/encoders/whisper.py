@@ -73,4 +73,8 @@ class WhisperEncoder(nn.Module):
         weight = self.tower.conv1.weight
         mel = log_mel_spectrogram(pad_or_trim(wave.to(weight.device, torch.float32)), self.config.mels)  # [mels, 3000]
         features = self.tower(mel[None].to(weight.dtype))[0]  # [1500, width]
-        return features[: len(wave) // FEATURE_SAMPLES + 1]
+        return features[: self.feature_count(len(wave))]
+
+    def feature_count(self, samples: int) -> int:
+        """Features of a waveform of `samples`: floor(ms / 20) + 1, at most the window's."""
+        return min(samples // FEATURE_SAMPLES + 1, self.config.positions)

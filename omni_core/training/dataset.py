@@ -1,6 +1,7 @@
-"""Dialogues as training examples: prompts, delay-shifted targets and batches.
+"""Examples as the model reads them: prompts, delay-shifted targets, padded batches.
 
-Owns the shape of what the language model is trained on. Audio features are made outside (`training.features`), codes by the codec.
+Owns the shape of what the language model is trained on, not which examples there are (`source`). Masking follows model-facts section 4: a text answer
+holds pad_a in its audio rows and takes no loss there; after eot the text row is fed pad_t, without loss.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omni_core.tokens import Task, TokenLayout, apply_delay, build_prompt
+from omni_core.tokens.prompts import IMAGE_FRAMES
 
 IGNORE = -100  #: target that takes no loss (PyTorch's convention)
+
+Ids = Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,37 +27,44 @@ class Example:
     """One prompt with the answer to be learned."""
 
     task: Task
-    answer_ids: Sequence[int]  #: text of the answer, without eot
-    answer_frames: NDArray[np.int64] | None = None  #: [F, 7] codes; None for a text answer
-    features: Tensor | None = None  #: [L, audio_features], from the audio encoder
-    question_ids: Sequence[int] = ()
+    answer_ids: Ids  #: text of the answer, without eot
+    answer_frames: NDArray[np.integer] | None = None  #: [F, 7] codes; None for a text answer
+    question_ids: Ids = ()  #: the written question
+    history: Sequence[tuple[Ids, Ids]] = ()  #: earlier turns, oldest first
+    heard: Tensor | None = None  #: what the audio encoder takes (`senses.Ear.prepare`)
+    frames: int = 0  #: features that the encoder makes of it
+    seen: Tensor | None = None  #: what the vision encoder takes (`senses.Eye.prepare`)
+    skill: str = ""
 
 
 @dataclass(frozen=True, eq=False)
-class Sequence8:
-    """An example laid out as the model reads it: `n` prompt positions, then all answer columns but the last."""
+class LaidOut:
+    """An example as one teacher-forced sequence: the prompt, then all answer columns but the last."""
 
     tokens: NDArray[np.int64]  #: [8, T] global ids
     targets: NDArray[np.int64]  #: [8, T] local audio ids and text ids, IGNORE where no loss is taken
-    features_at: int | None  #: first position of the features
+    audio_at: int | None  #: first position of the audio features
+    image_at: int | None  #: first of the IMAGE_FRAMES positions
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Right-padded sequences (causal attention needs no mask for padding on the right)."""
+    """Right-padded sequences (causal attention needs no mask for padding on the right). Features are made where the model is."""
 
     tokens: Tensor  #: [B, 8, T] int64 global
     targets: Tensor  #: [B, 8, T] int64
-    features: Tensor  #: [B, T, audio_features] zeros where there are none
-    feature_mask: Tensor  #: [B, T] bool
+    heard: list[Tensor]  #: of the rows that hear
+    heard_spans: list[tuple[int, int, int]]  #: (row, first position, features) of each
+    seen: list[Tensor]  #: of the rows that see
+    seen_spans: list[tuple[int, int, int]]
+    skills: list[str]  #: of each row
+
+    def __len__(self) -> int:
+        return len(self.tokens)
 
 
 def answer_columns(layout: TokenLayout, example: Example) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The generated columns of an answer and what is learned of them, both [8, S] local ids.
-
-    Text: the answer, eot, then pad_t without loss (it is fed, never predicted: model-facts section 3). Audio: delayed frames with eoa;
-    a text answer holds pad_a there and takes no loss on them (section 4).
-    """
+    """The generated columns of an answer and what is learned of them, both [8, S] local ids."""
     text = [*example.answer_ids, layout.eot]
     if example.answer_frames is None:
         columns = np.full((8, len(text)), layout.pad_a, np.int64)
@@ -70,33 +81,57 @@ def answer_columns(layout: TokenLayout, example: Example) -> tuple[NDArray[np.in
     return columns, learned
 
 
-def lay_out(layout: TokenLayout, example: Example) -> Sequence8:
-    """Prompt and answer as one teacher-forced sequence."""
-    frames = 0 if example.features is None else len(example.features)
-    prompt = build_prompt(layout, example.task, audio_frames=frames, text_ids=example.question_ids)
+def lay_out(layout: TokenLayout, example: Example, *, image_overwrites_input: bool = False) -> LaidOut:
+    """Prompt and answer as one sequence."""
+    prompt = build_prompt(
+        layout,
+        example.task,
+        audio_frames=example.frames,
+        text_ids=example.question_ids,
+        history=example.history,
+        image_overwrites_input=image_overwrites_input,
+    )
     columns, learned = answer_columns(layout, example)
-    fed = columns[:, :-1].copy()
-    fed[:7] += layout.text_rows + layout.audio_rows * np.arange(7)[:, None]
-    n = prompt.tokens.shape[1]
+    n, fed = prompt.tokens.shape[1], layout.to_global(columns[:, :-1])
     targets = np.full((8, n + fed.shape[1]), IGNORE, np.int64)
     targets[:, n - 1 :] = learned
-    return Sequence8(np.concatenate([prompt.tokens, fed], axis=1), targets, prompt.audio_at)
+    return LaidOut(np.concatenate([prompt.tokens, fed], axis=1), targets, prompt.audio_at, prompt.image_at)
 
 
-def collate(layout: TokenLayout, examples: Sequence[Example], feature_width: int) -> Batch:
+def collate(layout: TokenLayout, examples: Sequence[Example], *, image_overwrites_input: bool = False) -> Batch:
     """Lay out and pad `examples`."""
-    sequences = [lay_out(layout, example) for example in examples]
-    length = max(s.tokens.shape[1] for s in sequences)
-    tokens = torch.full((len(sequences), 8, length), layout.pad_t)
-    targets = torch.full((len(sequences), 8, length), IGNORE)
-    features = torch.zeros(len(sequences), length, feature_width)
-    mask = torch.zeros(len(sequences), length, dtype=torch.bool)
-    for row, (example, sequence) in enumerate(zip(examples, sequences, strict=True)):
-        t = sequence.tokens.shape[1]
-        tokens[row, :, :t] = torch.from_numpy(sequence.tokens)
-        targets[row, :, :t] = torch.from_numpy(sequence.targets)
-        if example.features is not None and sequence.features_at is not None:
-            at = slice(sequence.features_at, sequence.features_at + len(example.features))
-            features[row, at] = example.features
-            mask[row, at] = True
-    return Batch(tokens, targets, features, mask)
+    laid = [lay_out(layout, example, image_overwrites_input=image_overwrites_input) for example in examples]
+    length = max(item.tokens.shape[1] for item in laid)
+    tokens = torch.full((len(laid), 8, length), layout.pad_t)
+    targets = torch.full((len(laid), 8, length), IGNORE)
+    batch = Batch(tokens, targets, [], [], [], [], [example.skill for example in examples])
+    for row, (example, item) in enumerate(zip(examples, laid, strict=True)):
+        end = item.tokens.shape[1]
+        tokens[row, :, :end] = torch.from_numpy(item.tokens)
+        targets[row, :, :end] = torch.from_numpy(item.targets)
+        if example.heard is not None and item.audio_at is not None:
+            batch.heard.append(example.heard)
+            batch.heard_spans.append((row, item.audio_at, example.frames))
+        if example.seen is not None and item.image_at is not None:
+            batch.seen.append(example.seen)
+            batch.seen_spans.append((row, item.image_at, IMAGE_FRAMES))
+    return batch
+
+
+def split_by_length(layout: TokenLayout, examples: Sequence[Example], parts: int, *, image_overwrites_input: bool = False) -> list[Batch]:
+    """`examples` in at most `parts` batches of about equal work, long sequences apart from short ones, so that little is padding."""
+    lengths = [_length(example) for example in examples]
+    order = sorted(range(len(examples)), key=lengths.__getitem__)
+    share = sum(lengths) / parts
+    groups: list[list[Example]] = [[] for _ in range(parts)]
+    done = 0.0
+    for index in order:
+        groups[min(int(done / share), parts - 1)].append(examples[index])
+        done += lengths[index]
+    return [collate(layout, group, image_overwrites_input=image_overwrites_input) for group in groups if group]
+
+
+def _length(example: Example) -> int:
+    answer = max(len(example.answer_ids), 0 if example.answer_frames is None else len(example.answer_frames) + 8)
+    history = sum(len(question) + len(reply) + 4 for question, reply in example.history)
+    return example.frames + len(example.question_ids) + answer + history + (IMAGE_FRAMES if example.seen is not None else 0) + 4

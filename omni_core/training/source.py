@@ -1,0 +1,146 @@
+"""Which examples a step of the language model sees: tasks and skills mixed by weights, spoken clips distorted anew each time.
+
+The examples of a step depend on the seed and the step alone. Encoders and codec are frozen; answers' codes are made once (`codes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omni_core.datagen import augment
+from omni_core.datagen.exchange import Exchange, Split, Turn
+from omni_core.datagen.skills import SKILLS
+from omni_core.datagen.speech import OPEN, SpeechSet
+from omni_core.errors import ConfigError, DataError
+from omni_core.tokens import Task, Tokenizer
+from omni_core.training.dataset import Example, Ids
+from omni_core.training.senses import Ear, Eye
+
+PICTURES = "pictures"
+_TRIES = 50  # draws for an exchange whose answer has been spoken
+_UNKNOWN_QUESTION = 0.15  # share of earlier turns whose question is not known: never transcribed, or too late
+_TALKERS = 64  # clips that babble is made of
+
+
+class Source(Protocol):
+    """Where examples come from."""
+
+    def examples(self, size: int, step: int) -> list[Example]:
+        """The `size` examples of step `step`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Senses:
+    """What turns words, sound and pictures into what the model reads."""
+
+    tokenizer: Tokenizer
+    ear: Ear
+    eye: Eye | None
+
+
+def turn_ids(tokenizer: Tokenizer, history: Sequence[Turn]) -> list[tuple[Ids, Ids]]:
+    """Earlier turns as the prompt takes them."""
+    return [(tokenizer.encode(turn.question) if turn.question else [], tokenizer.encode(turn.answer)) for turn in history]
+
+
+class SkillSource:
+    """nano's skills (`datagen.skills`), spoken and written.
+
+    tasks, skills: name -> share. frames: codes [F, 7] of every answer that may be spoken, by its text. Picture tasks draw from the skill "pictures" whatever
+    its share. Raises ConfigError for unknown names and DataError when speech is missing.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        senses: Senses,
+        frames: Mapping[str, NDArray[np.integer]],
+        tasks: Mapping[str, float],
+        skills: Mapping[str, float],
+        seed: int,
+        *,
+        transcribe_open: float = 0.6,
+    ) -> None:
+        self.senses, self.frames, self.seed, self._transcribe_open = senses, frames, seed, transcribe_open
+        self.tasks, self._task_shares = [Task(name) for name in tasks], _shares(tasks)
+        unknown = skills.keys() - SKILLS.keys()
+        if unknown:
+            raise ConfigError(f"skills: unknown {', '.join(sorted(unknown))}; there are {', '.join(SKILLS)}")
+        self.skills, self._skill_shares = list(skills), _shares(skills)
+        if any(task.needs_image for task in self.tasks) and senses.eye is None:
+            raise ConfigError("tasks: a task with an image needs a model with a vision encoder")
+        self.clips: dict[str, SpeechSet] = {}
+        if any(task.needs_audio for task in self.tasks):
+            self.clips = {name: SpeechSet(data / "speech", name) for name in (OPEN, *SKILLS)}
+            missing = [name for name in (OPEN, *skills) if not len(self.clips[name])]
+            if missing:
+                raise DataError(f"{data / 'speech'}: no clips of {', '.join(missing)}: make them with `omni data speech`")
+            self._transcribed = [name for name in skills if any(row["text"] for row in self.clips[name].rows[:100])]
+            talkers = [self.clips[OPEN].wave(index) for index in range(min(_TALKERS, len(self.clips[OPEN])))]
+            self.noises = augment.noise_bank(talkers, np.random.default_rng(seed))
+
+    def examples(self, size: int, step: int) -> list[Example]:
+        """The `size` examples of step `step`."""
+        rng = np.random.default_rng((self.seed, step))
+        return [self.example(self.tasks[rng.choice(len(self.tasks), p=self._task_shares)], rng) for _ in range(size)]
+
+    def example(self, task: Task, rng: np.random.Generator) -> Example:
+        """One example of `task`."""
+        if task is Task.A1T1:
+            return self._transcription(rng)
+        for _ in range(_TRIES):
+            name = PICTURES if task.needs_image else self.skills[rng.choice(len(self.skills), p=self._skill_shares)]
+            if name == PICTURES and not task.needs_image:
+                continue
+            skill, index = SKILLS[name], None
+            question = None
+            if task.needs_audio:
+                index = int(rng.integers(len(self.clips[name])))
+                question = self.clips[name].rows[index]["text"]
+            exchange = skill.draw(rng, Split.TRAIN, question)
+            if not task.speaks or exchange.answer in self.frames:
+                return self._example(task, exchange, index, rng)
+        raise DataError(f"{task}: none of {_TRIES} drawn answers has been spoken: make them with `omni data answers`")
+
+    def _transcription(self, rng: np.random.Generator) -> Example:
+        name = OPEN if rng.random() < self._transcribe_open else self._transcribed[rng.integers(len(self._transcribed))]
+        index = int(rng.integers(len(self.clips[name])))
+        heard, frames = self._heard(name, index, rng)
+        text = self.clips[name].rows[index]["text"]
+        return Example(Task.A1T1, self.senses.tokenizer.encode(text), heard=heard, frames=frames, skill=name)
+
+    def _example(self, task: Task, exchange: Exchange, index: int | None, rng: np.random.Generator) -> Example:
+        heard, frames = (None, 0) if index is None else self._heard(exchange.skill, index, rng)
+        seen = None
+        if task.needs_image and exchange.picture is not None and self.senses.eye is not None:
+            seen = self.senses.eye.prepare(exchange.picture.render())
+        encode = self.senses.tokenizer.encode
+        known = [Turn("", turn.answer) if rng.random() < _UNKNOWN_QUESTION else turn for turn in exchange.history]
+        return Example(
+            task,
+            encode(exchange.answer),
+            self.frames[exchange.answer] if task.speaks else None,
+            question_ids=encode(exchange.question) if task.needs_text else (),
+            history=turn_ids(self.senses.tokenizer, known),
+            heard=heard,
+            frames=frames,
+            seen=seen,
+            skill=exchange.skill,
+        )
+
+    def _heard(self, name: str, index: int, rng: np.random.Generator) -> tuple:
+        return self.senses.ear.prepare(augment.distort_wave(self.clips[name].wave(index), self.noises, rng), rng)
+
+
+def _shares(weights: Mapping[str, float]) -> NDArray[np.float64]:
+    values = np.array(list(weights.values()), np.float64)
+    if not len(values) or values.min() < 0 or not values.sum():
+        raise ConfigError(f"shares must be positive numbers, got {dict(weights)}")
+    return values / values.sum()
