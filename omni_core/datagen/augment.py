@@ -1,6 +1,6 @@
 """Augmentation: rooms, noise, loudness and bandwidth on waveforms; speed, speaker and channel on mel power.
 
-Everything draws from a `numpy` generator that the caller seeds. Mel-level changes are the cheapest: use those freely.
+Waves are at 16 kHz unless a `rate` is given. Everything draws from a `numpy` generator that the caller seeds. Mel-level changes are the cheapest: use those freely.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ SAMPLE_RATE = 16_000
 NOISES = {"white": 0.0, "pink": 1.0, "brown": 2.0}  #: exponent of the fall of power with frequency
 
 
-def coloured_noise(samples: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
+def coloured_noise(samples: int, exponent: float, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> np.ndarray:
     """Noise [samples] float32 of RMS 1 whose power falls as frequency ** -exponent, flat below 50 Hz."""
     spectrum = rng.standard_normal(samples // 2 + 1) + 1j * rng.standard_normal(samples // 2 + 1)
-    frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE), 50.0)
+    frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / rate), 50.0)
     noise = np.fft.irfft(spectrum * frequencies ** (-exponent / 2), samples)
     return (noise / noise.std()).astype(np.float32)
 
@@ -48,21 +48,21 @@ def add_noise(wave: np.ndarray, noise: np.ndarray, snr_db: float, rng: np.random
     return (wave + piece * (wanted / max(float(np.sqrt(np.mean(np.square(piece)))), 1e-9))).astype(np.float32)
 
 
-def reverberate(wave: np.ndarray, decay_s: float, wet: float, rng: np.random.Generator) -> np.ndarray:
+def reverberate(wave: np.ndarray, decay_s: float, wet: float, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> np.ndarray:
     """`wave` [N] in a simple room: exponentially decaying noise (60 dB in `decay_s`) at `wet` times the direct sound's energy."""
-    length = int(decay_s * SAMPLE_RATE)
+    length = int(decay_s * rate)
     tail = rng.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
-    tail[: int(0.002 * SAMPLE_RATE)] = 0
+    tail[: int(0.002 * rate)] = 0
     response = tail * np.sqrt(wet / np.square(tail).sum())
     response[0] += 1
     size = 1 << (len(wave) + length - 1).bit_length()
     return np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)[: len(wave)].astype(np.float32)
 
 
-def band_limit(wave: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
+def band_limit(wave: np.ndarray, low_hz: float, high_hz: float, rate: int = SAMPLE_RATE) -> np.ndarray:
     """`wave` [N] with what lies below `low_hz` or above `high_hz` gone: a telephone or a small microphone."""
     spectrum = np.fft.rfft(wave)
-    frequencies = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
+    frequencies = np.fft.rfftfreq(len(wave), 1 / rate)
     spectrum[(frequencies < low_hz) | (frequencies > high_hz)] = 0
     return np.fft.irfft(spectrum, len(wave)).astype(np.float32)
 
