@@ -34,6 +34,7 @@ from omni_core.engine.response import Response
 from omni_core.errors import ConfigError, EngineBusy, ImageError, TaskError
 from omni_core.tokens import AUDIO_LAYERS, STREAMS, Task
 
+History = Sequence[tuple[str, str]]  #: earlier turns, oldest first: question ("" where it is not known), answer
 AudioInput = str | os.PathLike[str] | tuple[NDArray[Any], int] | NDArray[Any]
 
 _SAMPLE_RATE = 24_000
@@ -95,15 +96,17 @@ class Omni:
         audio: AudioInput | None = None,
         image: Any = None,
         text: str | None = None,
+        history: History = (),
         sample_rate: int | None = None,
         sampling: SamplingParams | None = None,
         max_steps: int = 1024,
     ) -> Answer:
         """Answer once. `audio`: a path, (samples, rate), or samples at `sample_rate` (24 kHz if not given); `image`: a path, bytes or a PIL image.
+        `history`: earlier turns of the conversation; a model takes in the newest `info.memory_turns` of them, one without memory none.
 
         Raises an InputError naming what is wrong with an input, TaskError for a task that the model can't do, EngineError when it fails.
         """
-        request = self._request(task, audio, image, text, sample_rate, sampling, max_steps)
+        request = self._request(task, audio, image, text, history, sample_rate, sampling, max_steps)
         with self._alone():
             response = self._engine.submit(request)
             events = list(self._run(request.id))
@@ -127,12 +130,13 @@ class Omni:
         audio: AudioInput | None = None,
         image: Any = None,
         text: str | None = None,
+        history: History = (),
         sample_rate: int | None = None,
         sampling: SamplingParams | None = None,
         max_steps: int = 1024,
     ) -> Iterator[EngineEvent]:
         """Answer as it is made: text, audio, and `Finished` at last; errors as in `generate`. Closing the iterator ends the answer."""
-        request = self._request(task, audio, image, text, sample_rate, sampling, max_steps)
+        request = self._request(task, audio, image, text, history, sample_rate, sampling, max_steps)
         with self._alone():
             self._engine.submit(request)
             try:
@@ -186,6 +190,7 @@ class Omni:
         audio: AudioInput | None,
         image: Any,
         text: str | None,
+        history: History,
         sample_rate: int | None,
         sampling: SamplingParams | None,
         max_steps: int,
@@ -199,6 +204,7 @@ class Omni:
             sample_rate=rate,
             image=None if image is None else read_image(image),
             text=text,
+            history=tuple(history),
             sampling=sampling or SamplingParams(),
             max_steps=max_steps,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from typing import Any
 
 import torch
 
-from omni_core.api import Answer, Omni, load, parse_task
+from omni_core.api import Answer, History, Omni, load, parse_task
 from omni_core.audio import write_wav
 from omni_core.config import SamplingParams
 from omni_core.engine.client import default_threads
-from omni_core.errors import AudioError, TaskError
+from omni_core.errors import AudioError, TaskError, TextError
 
 
 @dataclass(frozen=True)
@@ -57,26 +58,42 @@ def run_infer(
     audio: str | os.PathLike[str] | None = None,
     image: str | os.PathLike[str] | None = None,
     text: str | None = None,
+    history: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     sampling: SamplingParams | None = None,
     max_steps: int = 1024,
 ) -> Inference:
-    """Load `model`, answer once, write the sound to `out`. Raises an OmniError whose message says what to change."""
+    """Load `model`, answer once, write the sound to `out`. `history`: a JSON file of earlier turns (`read_history`).
+
+    Raises an OmniError whose message says what to change.
+    """
     asked = parse_task(task)
     if out is not None and not asked.speaks:
         raise TaskError(f"{asked} answers in text alone, there is no sound to save: leave the output file out, or use a task that ends in A2")
     if out is not None and not Path(out).absolute().parent.is_dir():
         raise AudioError(f"{os.fspath(out)}: there is no folder {Path(out).absolute().parent} to save the sound in: make it first")
+    turns = () if history is None else read_history(history)
     begin = time.perf_counter()
     omni = load(model, device, dtype)
     if omni.bundle.model.device.type == "cpu":
         torch.set_num_threads(default_threads(omni.bundle))
     load_s = time.perf_counter() - begin
-    answer = omni.generate(asked, audio=audio, image=image, text=text, sampling=sampling, max_steps=max_steps)
+    answer = omni.generate(asked, audio=audio, image=image, text=text, history=turns, sampling=sampling, max_steps=max_steps)
     if out is not None and answer.audio is not None:
         write_wav(out, answer.audio, answer.sample_rate)
     saved = None if out is None else os.fspath(out)
     return Inference(model=omni.info.model, task=str(asked), load_s=load_s, audio_file=saved, **_figures(omni, answer))
+
+
+def read_history(path: str | os.PathLike[str]) -> History:
+    """Earlier turns, oldest first, from a JSON file `[["question", "answer"], ...]`. Raises TextError."""
+    try:
+        turns = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TextError(f"{os.fspath(path)}: can't be read as JSON ({error})") from None
+    if not isinstance(turns, list):
+        raise TextError(f'{os.fspath(path)}: expected a list of turns: [["question", "answer"], ...]')
+    return turns
 
 
 def _figures(omni: Omni, answer: Answer) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--audio", type=Path, metavar="FILE", help="speech: WAV, FLAC ... of any rate")
     parser.add_argument("--image", type=Path, metavar="FILE", help="a picture: PNG or JPEG")
     parser.add_argument("--text", metavar="S", help="what is asked in writing")
+    parser.add_argument("--history", type=Path, metavar="FILE", help='earlier turns, for a model with memory: JSON, [["question", "answer"], ...]')
     parser.add_argument("--out", type=Path, metavar="FILE", help="where a spoken answer goes; default: answer.wav")
     parser.add_argument("--max-steps", type=int, default=1024, metavar="N", help="decode steps at most; default: %(default)s")
     parser.add_argument("--temperature", type=float, default=0.0, metavar="X", help="0: always the likeliest token (default)")
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         audio=args.audio,
         image=args.image,
         text=args.text,
+        history=args.history,
         out=args.out or ("answer.wav" if task.speaks else None),
         sampling=SamplingParams(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, seed=args.seed),
         max_steps=args.max_steps,

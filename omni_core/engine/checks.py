@@ -27,10 +27,19 @@ def check_request(request: GenerateRequest, info: EngineInfo) -> None:
             raise TaskError(f"task {task} takes no {name}: leave it out, or choose another task")
     if request.text is not None and not request.text.strip():
         raise TextError("the text is empty: write something")
+    for number, turn in enumerate(request.history):
+        _check_turn(turn, number)
     if request.image is not None and not request.image:
         raise ImageError("the picture is empty: send the bytes of a PNG or JPEG file")
     if request.audio is not None:
         _check_audio(request.audio, request.sample_rate, info.max_audio_s)
+
+
+def _check_turn(turn: object, number: int) -> None:
+    if not isinstance(turn, tuple | list) or len(turn) != 2 or not all(isinstance(text, str) for text in turn):
+        raise TextError(f"history[{number}] is no pair of texts: give (question, answer), and an empty question where it is not known")
+    if not turn[1].strip():
+        raise TextError(f"history[{number}] has no answer: leave that turn out")
 
 
 def _check_audio(audio: np.ndarray, sample_rate: int, max_audio_s: float | None) -> None:

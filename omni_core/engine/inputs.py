@@ -10,7 +10,7 @@ from omni_core.audio import resample
 from omni_core.engine.request import EngineInfo, GenerateRequest
 from omni_core.engine.runner import Inputs
 from omni_core.errors import TaskError
-from omni_core.tokens import Task, build_prompt
+from omni_core.tokens import Task, build_prompt, history_ids
 
 if TYPE_CHECKING:
     from omni_core.checkpoint import Bundle
@@ -37,17 +37,19 @@ def info_of(bundle: Bundle) -> EngineInfo:
         tasks=tuple(task for task in Task if can(task)),
         max_audio_s=None if bundle.audio_encoder is None else bundle.audio_encoder.max_audio_s,
         listener=bundle.listener is not None,
+        memory_turns=bundle.memory_turns,
     )
 
 
 @torch.inference_mode()
 def prepare(bundle: Bundle, request: GenerateRequest) -> Inputs:
-    """Encode the inputs of a checked request and build its prompt.
+    """Encode the inputs of a checked request and build its prompt, with as much of its history as the model takes in.
 
     Raises AudioError, ImageError or TextError when an encoder or the tokenizer can't use them, TaskError when a part is missing.
     """
     audio = image = None
     text_ids: list[int] = []
+    history: list[tuple[list[int], list[int]]] = []
     if request.audio is not None:
         encoder = _part(bundle.audio_encoder, request.task, "audio encoder")
         wave = resample(request.audio, request.sample_rate, encoder.sample_rate)
@@ -56,11 +58,14 @@ def prepare(bundle: Bundle, request: GenerateRequest) -> Inputs:
         image = _part(bundle.vision_encoder, request.task, "vision encoder").encode(request.image)  # [50, vision_features]
     if request.text is not None:
         text_ids = _part(bundle.tokenizer, request.task, "tokenizer").encode(request.text)
+    if request.history:
+        history = history_ids(_part(bundle.tokenizer, request.task, "tokenizer"), request.history, bundle.memory_turns)
     prompt = build_prompt(
         bundle.model.layout,
         request.task,
         audio_frames=0 if audio is None else len(audio),
         text_ids=text_ids,
+        history=history,
         image_overwrites_input=bundle.model.config.image_overwrites_input,
     )
     return Inputs(request.task, prompt, audio, image)

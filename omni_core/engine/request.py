@@ -22,6 +22,7 @@ class GenerateRequest:
     sample_rate: int = 24_000  #: of `audio`, Hz
     image: bytes | None = None  #: an encoded PNG or JPEG
     text: str | None = None
+    history: tuple[tuple[str, str], ...] = ()  #: earlier turns (question, answer), oldest first; "": a question that is not known
     sampling: SamplingParams = field(default_factory=SamplingParams)
     max_steps: int = 1024  #: decode steps at most (also bounded by the model's positions)
     paced: bool = False  #: True: never more than EngineConfig.max_ahead_s ahead of playback
@@ -104,3 +105,4 @@ class EngineInfo:
     tasks: tuple[Task, ...]
     max_audio_s: float | None  #: longest spoken input; None: any length
     listener: bool
+    memory_turns: int  #: earlier turns that the model takes in, the newest of a request's history; 0: it was not trained for any, all are ignored

@@ -145,7 +145,7 @@ def make_frames(count: int) -> np.ndarray:
 
 def make_bundle(model: Any, **parts: Any) -> Any:
     """A bundle with every part; name one to change it."""
-    every = {"tokenizer": make_tokenizer(), "audio_encoder": Ear(), "vision_encoder": None, "codec": Voice()}
+    every = {"tokenizer": make_tokenizer(), "audio_encoder": Ear(), "vision_encoder": None, "codec": Voice(), "memory_turns": 0}
     return SimpleNamespace(model=model, name="tiny", listener=None, **(every | parts))
 
 

@@ -67,6 +67,8 @@ def test_a_stream_gives_the_same_and_closing_it_frees_the_model():
         ("A1A2", {"audio": wave(), "text": "both"}, TaskError),
         ("T1A2", {"text": ""}, TextError),
         ("T1A2", {"text": "x" * 400}, InputError),
+        ("T1A2", {"text": "hi", "history": [("one", "two", "three")]}, TextError),
+        ("T1A2", {"text": "hi", "history": [("asked", " ")]}, TextError),
     ],
 )
 def test_bad_inputs_are_errors_and_the_next_question_is_answered(task, inputs, error):
@@ -74,6 +76,23 @@ def test_bad_inputs_are_errors_and_the_next_question_is_answered(task, inputs, e
     with pytest.raises(error):
         omni.generate(task, **inputs)
     assert omni.generate("T1A2", text="hi").text == "hello"
+
+
+def test_a_model_finds_the_newest_turns_that_it_was_trained_for(random_model):
+    talk = [("What is your name?", "I am Omni."), ("", "It is late."), ("I am Ann.", "Hello, Ann!")]
+
+    def ask(turns: int, history=talk):
+        omni = Omni(make_bundle(random_model, memory_turns=turns))
+        return omni.generate("T1T2", text="Who am I?", history=history, sampling=SamplingParams(temperature=1.0, seed=1), max_steps=20)
+
+    forgetful = ask(0)
+    assert np.array_equal(forgetful.tokens, ask(2, ()).tokens)
+    for turns in (1, 2):
+        newest = talk[-turns:]
+        remembering = ask(turns)
+        assert remembering.usage.prompt_tokens == forgetful.usage.prompt_tokens + sum(len(q + a) + 4 for q, a in newest)
+        assert np.array_equal(remembering.tokens, ask(2, newest).tokens)
+        assert not np.array_equal(remembering.tokens, forgetful.tokens)
 
 
 def test_seeds_repeat_and_differ(random_model):

@@ -16,7 +16,7 @@ from omni_core.config import CausalCodecConfig, ChunkedEncoderConfig
 from omni_core.encoders.chunked import ChunkedEncoder
 from omni_core.engine.client import EngineClient
 from omni_core.engine.request import AudioChunk, Finished, GenerateRequest
-from omni_core.errors import AudioError, TaskError
+from omni_core.errors import AudioError, TaskError, TextError
 from omni_core.infer import run_infer
 from omni_core.models import OmniModel
 from omni_core.tokens import Task
@@ -33,7 +33,7 @@ EAR = ChunkedEncoderConfig(mels=20, width=8, layers=1, heads=2, mlp=16, features
 def folder(tmp_path_factory):
     torch.manual_seed(0)
     config = dataclasses.replace(CONFIG, audio_features=EAR.width, vision_features=None)
-    bundle = Bundle(OmniModel(config), make_tokenizer(), ChunkedEncoder(EAR).eval(), None, CausalCodec(CODEC).eval(), "tiny", False)
+    bundle = Bundle(OmniModel(config), make_tokenizer(), ChunkedEncoder(EAR).eval(), None, CausalCodec(CODEC).eval(), "tiny", None, memory_turns=2)
     path = tmp_path_factory.mktemp("tiny")
     save_bundle(bundle, path)
     return path
@@ -51,6 +51,17 @@ def test_infer_answers_writes_the_sound_and_gives_figures(folder, tmp_path):
     assert 0 < figures["first_audio_s"] <= figures["total_s"]
     assert "prefill + 8 steps" in "\n".join(result.lines())
     assert run_infer("T1T2", model=str(folder), device="cpu", text="hi", max_steps=3).audio_s == 0
+
+
+def test_infer_takes_earlier_turns_from_a_file(folder, tmp_path):
+    (tmp_path / "turns.json").write_text('[["I am Ann.", "Hello, Ann!"]]')
+    for name, positions in (("turns.json", 4 + len("I am Ann.Hello, Ann!")), (None, 0)):
+        result = run_infer("T1T2", model=str(folder), device="cpu", text="hi", history=name and tmp_path / name, max_steps=3)
+        assert result.prompt_tokens == positions + 5
+    for content in ("{", "{}", '[["I am Ann."]]'):
+        (tmp_path / "turns.json").write_text(content)
+        with pytest.raises(TextError):
+            run_infer("T1T2", model=str(folder), device="cpu", text="hi", history=tmp_path / "turns.json")
 
 
 def test_infer_refuses_before_it_loads():
