@@ -1,6 +1,7 @@
 """Augmentation: rooms, noise, loudness and bandwidth on waveforms; speed, speaker and channel on mel power.
 
-Waves are at 16 kHz unless a `rate` is given. Everything draws from a `numpy` generator that the caller seeds. Mel-level changes are the cheapest: use those freely.
+Waves are at 16 kHz unless a `rate` is given. Everything draws from a `numpy` generator that the caller seeds.
+Mel-level changes are the cheapest: use those freely.
 """
 
 from __future__ import annotations
