@@ -5,7 +5,7 @@ The examples of a step depend on the seed and the step alone. Encoders and codec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,17 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_core.datagen import augment
-from omni_core.datagen.exchange import Exchange, Split, Turn
+from omni_core.datagen.exchange import Exchange, Split
 from omni_core.datagen.skills import SKILLS
 from omni_core.datagen.speech import OPEN, SpeechSet
 from omni_core.errors import ConfigError, DataError
-from omni_core.tokens import Task, Tokenizer
-from omni_core.training.dataset import Example, Ids
+from omni_core.tokens import Task, Tokenizer, history_ids
+from omni_core.training.dataset import Example
 from omni_core.training.senses import Ear, Eye
 
 PICTURES = "pictures"
 _TRIES = 50  # draws for an exchange whose answer has been spoken
 _UNKNOWN_QUESTION = 0.15  # share of earlier turns whose question is not known: never transcribed, or too late
+_TRANSCRIBE_OPEN = 0.7  # share of open sentences among what is transcribed
 _TALKERS = 64  # clips that babble is made of
 
 
@@ -45,11 +46,6 @@ class Senses:
     eye: Eye | None
 
 
-def turn_ids(tokenizer: Tokenizer, history: Sequence[Turn]) -> list[tuple[Ids, Ids]]:
-    """Earlier turns as the prompt takes them."""
-    return [(tokenizer.encode(turn.question) if turn.question else [], tokenizer.encode(turn.answer)) for turn in history]
-
-
 class SkillSource:
     """nano's skills (`datagen.skills`), spoken and written.
 
@@ -66,9 +62,9 @@ class SkillSource:
         skills: Mapping[str, float],
         seed: int,
         *,
-        transcribe_open: float = 0.6,
+        memory_turns: int,
     ) -> None:
-        self.senses, self.frames, self.seed, self._transcribe_open = senses, frames, seed, transcribe_open
+        self.senses, self.frames, self.seed, self.memory_turns = senses, frames, seed, memory_turns
         self.tasks, self._task_shares = [Task(name) for name in tasks], _shares(tasks)
         unknown = skills.keys() - SKILLS.keys()
         if unknown:
@@ -110,7 +106,7 @@ class SkillSource:
         raise DataError(f"{task}: none of {_TRIES} drawn answers has been spoken: make them with `omni data answers`")
 
     def _transcription(self, rng: np.random.Generator) -> Example:
-        name = OPEN if rng.random() < self._transcribe_open else self._transcribed[rng.integers(len(self._transcribed))]
+        name = OPEN if rng.random() < _TRANSCRIBE_OPEN else self._transcribed[rng.integers(len(self._transcribed))]
         index = int(rng.integers(len(self.clips[name])))
         heard, frames = self._heard(name, index, rng)
         text = self.clips[name].rows[index]["text"]
@@ -122,13 +118,13 @@ class SkillSource:
         if task.needs_image and exchange.picture is not None and self.senses.eye is not None:
             seen = self.senses.eye.prepare(exchange.picture.render())
         encode = self.senses.tokenizer.encode
-        known = [Turn("", turn.answer) if rng.random() < _UNKNOWN_QUESTION else turn for turn in exchange.history]
+        known = [("" if rng.random() < _UNKNOWN_QUESTION else turn.question, turn.answer) for turn in exchange.history]
         return Example(
             task,
             encode(exchange.answer),
             self.frames[exchange.answer] if task.speaks else None,
             question_ids=encode(exchange.question) if task.needs_text else (),
-            history=turn_ids(self.senses.tokenizer, known),
+            history=history_ids(self.senses.tokenizer, known, self.memory_turns),
             heard=heard,
             frames=frames,
             seen=seen,

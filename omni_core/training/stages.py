@@ -1,0 +1,281 @@
+"""The stages of the language model: what trains in each, on what, and the update itself.
+
+    lm      stage 0, for models from scratch: the language model on text, read and spoken
+    stage1  the two adapters: speech -> its text, image -> caption       (encoders and language model frozen)
+    stage2  the language model: questions -> text answers                (encoders and adapters frozen)
+    stage3  language model and adapters: questions -> text and speech, "stop omni" -> irq   (encoders frozen)
+
+Source: Mini-Omni2, figure of the three training stages, and model-facts section 4. Every stage starts from a model (`starts`) and writes one, `OUT/model`.
+`accelerate launch --num_processes N -m clients.cli train ...` trains on N devices.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from omni_core.checkpoint import Bundle, save_bundle
+from omni_core.config import ListenerConfig, from_dict
+from omni_core.errors import CheckpointError, ConfigError
+from omni_core.tokens import Task
+from omni_core.training.dataset import Batch, Example, split_by_length
+from omni_core.training.dry import MadeUpSource, open_dry
+from omni_core.training.listening import ListenerSource
+from omni_core.training.loop import LoopConfig, Team, run_loop
+from omni_core.training.objective import Counts, ListeningPart, Objective
+from omni_core.training.prefetch import batches
+from omni_core.training.samples import spectrogram
+from omni_core.training.senses import Eye, ear_of
+from omni_core.training.source import Senses, Source
+from omni_core.training.starts import NewModel, PublicModel, open_start
+from omni_core.training.supply import DataConfig, ListeningConfig, open_listening, open_source, open_validation
+
+Parts = list[Batch | ListeningPart]
+
+MODEL = "model"  #: the folder that a stage writes its model to
+_VALIDATION_PASSES = 8  # batches that the held-out questions are cut into
+_PRECISIONS = {"bf16": "bf16", "float32": "no"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage may touch."""
+
+    trains: tuple[str, ...]  #: prefixes of parameter names
+    senses: bool = True  #: its tasks may take speech and pictures
+    speaks: bool = False  #: its tasks may answer in speech
+    listens: bool = False  #: the listener may be trained beside its tasks
+
+
+_LANGUAGE_MODEL = ("embedding.", "backbone.")
+_ADAPTERS = ("audio_adapter.", "vision_adapter.")
+STAGES = {
+    "lm": Stage(_LANGUAGE_MODEL, senses=False, speaks=True),
+    "stage1": Stage(_ADAPTERS),
+    "stage2": Stage(_LANGUAGE_MODEL),
+    "stage3": Stage(_LANGUAGE_MODEL + _ADAPTERS, speaks=True, listens=True),
+}
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """A stage's YAML file. Exactly one of start, new and public."""
+
+    seed: int
+    out: str  #: folder for the state, the log and the model
+    loop: LoopConfig
+    data: DataConfig
+    tasks: dict  #: task -> share of the examples
+    batch: int  #: examples a step and process
+    passes: int  #: forward and backward passes a step: gradient accumulation, long sequences apart from short ones
+    rate: float  #: peak learning rate
+    rate_end: float  #: at the last step; a cosine between, after a linear warm-up
+    warmup_steps: int
+    weight_decay: float
+    clip: float  #: gradient norm
+    text_weight: float  #: of the text loss beside the audio loss
+    precision: str  #: bf16 | float32
+    storage: str  #: of the model's floating-point tensors on disk: float16 | bfloat16 | float32
+    workers: int = 0  #: processes that make batches ahead; 0: in place
+    threads: int = 0  #: torch's, on a CPU; 0: as torch finds best
+    listening: ListeningConfig | None = None  #: stage 3: the listener's share
+    start: str | None = None  #: a model directory, "nano", a hub name, or "random:full"
+    new: NewModel | None = None
+    public: PublicModel | None = None
+
+
+def read_config(path: Path, name: str) -> StageConfig:
+    """Read the YAML strictly. ConfigError names an unknown, missing or mistyped key, or a task that the stage does not have."""
+    config = from_dict(StageConfig, yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
+    stage = STAGES[name]
+    for task in config.tasks:
+        if task not in Task.__members__:
+            raise ConfigError(f"{path.name}.tasks: unknown task {task!r}; there are {', '.join(Task)}")
+        if Task(task).speaks > stage.speaks or (Task(task).needs_audio or Task(task).needs_image) > stage.senses:
+            raise ConfigError(f"{path.name}.tasks: {task} has no place in {name}")
+    if config.listening is not None and not stage.listens:
+        raise ConfigError(f"{path.name}.listening: the listener is trained in stage3, not in {name}")
+    for key, value, known in (("precision", config.precision, _PRECISIONS), ("storage", config.storage, ("float16", "bfloat16", "float32"))):
+        if value not in known:
+            raise ConfigError(f"{path.name}.{key}: {value!r} is not one of {', '.join(known)}")
+    return config
+
+
+def rate_at(step: int, config: StageConfig) -> float:
+    """The learning rate of update `step`."""
+    if step < config.warmup_steps:
+        return config.rate * (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, config.loop.steps - config.warmup_steps)
+    return config.rate_end + (config.rate - config.rate_end) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+class StageLearner:
+    """One stage's model and optimiser. Satisfies `loop.Learner`."""
+
+    def __init__(self, stage: Stage, config: StageConfig, bundle: Bundle, senses: Senses, accelerator: Accelerator) -> None:
+        self.config, self.bundle, self.accelerator = config, bundle, accelerator
+        self.model = bundle.model.train()
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name.startswith(stage.trains))
+        self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in self.trained if p.dim() > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in self.trained if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.98))
+        self.objective = Objective(self.model, senses.ear, senses.eye, config.text_weight)
+        self.wrapped, self.stepper = accelerator.prepare(self.objective, self.optimiser)
+        self.source: Source | None = None
+        self.listening: ListenerSource | None = None
+        self.held_out: list[Batch] = []
+        self._made: Iterator[Parts] = iter(())
+        self._next = -1
+
+    def parts(self, step: int) -> Parts:
+        """What update `step` of this process learns from: its examples in `config.passes` batches, then the listener's share."""
+        if self.source is None:
+            raise ConfigError("this learner was given no data")
+        index = step * self.accelerator.num_processes + self.accelerator.process_index
+        parts: Parts = list(self.batches(self.source.examples(self.config.batch, index), self.config.passes))
+        listening = self.config.listening
+        if self.listening is not None and listening is not None:
+            parts.append(ListeningPart(self.listening.batch(index), listening.band_frames, listening.weight))
+        return parts
+
+    def batches(self, examples: Sequence[Example], passes: int) -> list[Batch]:
+        """`examples` laid out for this model."""
+        return split_by_length(self.model.layout, examples, passes, image_overwrites_input=self.model.config.image_overwrites_input)
+
+    def learn(self, step: int) -> Mapping[str, float]:
+        """One update. A gradient that is not finite is left out."""
+        if step != self._next:
+            self._made = batches(self.parts, step, self.config.loop.steps, self.config.workers)
+        self._next = step + 1
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate_at(step, self.config)
+        parts = next(self._made)
+        counts = Counts.of([part for part in parts if isinstance(part, Batch)])
+        totals: dict[str, Tensor] = {}
+        for number, part in enumerate(parts):
+            waits = number < len(parts) - 1  # gradients meet those of other processes once a step
+            with self.accelerator.no_sync(self.wrapped) if waits else contextlib.nullcontext():
+                loss, figures = self.wrapped(part, counts)
+                self.accelerator.backward(loss)
+            for name, value in {"loss": loss.detach(), **figures}.items():
+                totals[name] = totals[name] + value if name in totals else value
+        norm = self.accelerator.clip_grad_norm_(self.trained, self.config.clip)
+        if norm is None or bool(torch.isfinite(norm)):
+            self.stepper.step()
+        self.stepper.zero_grad()
+        return {name: float(value) for name, value in totals.items()}
+
+    @torch.no_grad()
+    def validate(self, step: int, writer: SummaryWriter) -> Mapping[str, float]:
+        """The share of held-out questions whose whole text would be said right, by skill; samples of speech where the source has any."""
+        right: dict[str, list[bool]] = {}
+        with self.accelerator.autocast():
+            for batch in self.held_out:
+                for skill, whole in zip(batch.skills, self.objective.whole_texts(batch), strict=True):
+                    right.setdefault(skill, []).append(whole)
+            self._sample(step, writer)
+        return {f"right_{skill}": sum(found) / len(found) for skill, found in right.items()}
+
+    def _sample(self, step: int, writer: SummaryWriter) -> None:
+        """One answer of the training data as the model would say it, teacher-forced: its sound and its spectrogram."""
+        speaking = [Task(name) for name in self.config.tasks if Task(name).speaks]
+        codec = self.bundle.codec
+        if self.source is None or codec is None or not speaking:
+            return
+        example = next((e for e in self.source.examples(4 * len(self.config.tasks), step) if e.task in speaking), None)
+        if example is None:
+            return
+        frames = self.objective.said_frames(self.batches([example], 1)[0])
+        wave = codec.decode(frames).cpu().numpy()
+        writer.add_audio("answer", wave[None], step, codec.sample_rate)
+        writer.add_image("answer", spectrogram(wave, codec.sample_rate), step)
+
+    def state(self) -> dict[str, Any]:
+        trained = {name: parameter.detach() for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        return {"model": trained, "optimiser": self.optimiser.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        own = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        if own.keys() != state["model"].keys():
+            raise ValueError(f"it trains {len(state['model'])} tensors, this stage {len(own)}")
+        with torch.no_grad():
+            for name, tensor in state["model"].items():
+                if own[name].shape != tensor.shape:
+                    raise ValueError(f"{name} is {tuple(tensor.shape)} there and {tuple(own[name].shape)} here")
+                own[name].copy_(tensor)
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def finish(self, folder: Path) -> None:
+        """Write the model with its parts."""
+        listening = self.config.listening
+        listener = self.bundle.listener if listening is None else ListenerConfig(listening.band_frames, listening.margin)
+        bundle = dataclasses.replace(self.bundle, model=self.model.eval(), listener=listener)
+        save_bundle(bundle, folder / MODEL, storage=getattr(torch, self.config.storage))
+
+
+def run(name: str, config_path: Path, *, resume: bool = False, max_minutes: float | None = None, dry_run: bool = False) -> bool:
+    """Train stage `name` by its configuration. Whether the run reached its end, and so wrote its model.
+
+    dry_run: one update on made-up examples, from the model that `start` names or random weights of its shape, then the model is written to OUT-dry-run: shows that
+    a configuration builds and fits, before any data or weights are there. Raises ConfigError, DataError, CheckpointError, TrainingError.
+    """
+    config = read_config(config_path, name)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision=_PRECISIONS[config.precision],
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    folder = Path(config.out)
+    if dry_run:
+        config = dataclasses.replace(config, loop=LoopConfig(1, 1), workers=0, listening=None, batch=min(config.batch, 2), passes=1)
+        folder = folder.with_name(folder.name + "-dry-run")
+        bundle = open_dry(config.start, config.new, config.public, config.seed)
+    else:
+        bundle = open_start(config.start, config.new, config.public, config.seed)
+    senses = _senses(bundle, accelerator.device)
+    learner = StageLearner(STAGES[name], config, bundle, senses, accelerator)
+    if dry_run:
+        learner.source = MadeUpSource(senses, config.tasks, config.seed, None if bundle.codec is None else bundle.codec.codes)
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        learner.source = open_source(config.data, senses, bundle.codec, config.tasks, config.seed, bundle.memory_turns)
+        if config.listening is not None:
+            learner.listening = open_listening(config.listening, bundle, config.seed)
+        held_out = open_validation(config.data, senses, bundle.memory_turns) if name != "lm" else []
+        learner.held_out = learner.batches(held_out, _VALIDATION_PASSES) if held_out else []
+    team = Team(accelerator.is_main_process, lambda wanted: _anyone(accelerator, wanted))
+    return run_loop(name, learner, config.loop, folder, resume=resume, max_minutes=max_minutes, team=team)
+
+
+def _senses(bundle: Bundle, device: torch.device) -> Senses:
+    for part in (bundle.audio_encoder, bundle.vision_encoder):
+        if isinstance(part, torch.nn.Module):
+            part.requires_grad_(False).eval().to(device)
+    if bundle.tokenizer is None or bundle.audio_encoder is None:
+        raise CheckpointError(f"{bundle.name}: training needs a tokenizer and an audio encoder beside the model")
+    return Senses(bundle.tokenizer, ear_of(bundle.audio_encoder), None if bundle.vision_encoder is None else Eye(bundle.vision_encoder))
+
+
+def _anyone(accelerator: Accelerator, wanted: bool) -> bool:
+    if accelerator.num_processes == 1:
+        return wanted
+    return bool(accelerator.reduce(torch.tensor(float(wanted), device=accelerator.device), "sum") > 0)

@@ -1,0 +1,96 @@
+"""What a stage is fed: the data of its configuration, opened."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from omni_core.audio import read_audio, resample
+from omni_core.checkpoint import Bundle
+from omni_core.codec import Codec
+from omni_core.datagen.answers import AnswerSet
+from omni_core.datagen.speech import OPEN
+from omni_core.errors import ConfigError
+from omni_core.tokens import Task, history_ids
+from omni_core.training.codes import answer_codes
+from omni_core.training.dataset import Example
+from omni_core.training.listening import ListenerSource
+from omni_core.training.recordings import RecordingSource
+from omni_core.training.source import Senses, SkillSource, Source
+
+_SAMPLE_RATE = 16_000
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where examples come from: nano's skills, or people's own recordings."""
+
+    folder: str = "data"  #: made by `omni data`: speech/, answers/, test/
+    skills: dict | None = None  #: skill -> share of the examples
+    recordings: list | None = None  #: JSONL manifests, and Parquet files of the VoiceAssistant-400K schema
+    skip_bad: bool = False  #: of recordings: leave out and count what can't be read, in place of stopping
+    validation: int = 200  #: held-out questions of `test/` that are asked at each validation
+
+
+@dataclass(frozen=True)
+class ListeningConfig:
+    """The listener's share of stage 3."""
+
+    scenes: str  #: coded scenes, made by `omni data scenes`
+    band_frames: int  #: newest frames that attention sees, in training as in serving
+    margin: float  #: by which irq must win in serving
+    batch: int  #: scenes a step
+    weight: float  #: of its loss beside the answers'
+
+
+def open_source(config: DataConfig, senses: Senses, codec: Codec | None, tasks: dict[str, float], seed: int, memory_turns: int) -> Source:
+    """The examples that `config` names. Raises ConfigError, and DataError for what is missing or broken."""
+    speaks = any(Task(name).speaks for name in tasks)
+    if speaks and codec is None:
+        raise ConfigError("tasks: spoken answers need a model with a codec")
+    if (config.skills is None) == (config.recordings is None):
+        raise ConfigError("data: give exactly one of skills and recordings")
+    if config.recordings is not None:
+        return RecordingSource([Path(name) for name in config.recordings], senses, codec, tasks, seed, skip_bad=config.skip_bad)
+    folder = Path(config.folder)
+    frames = answer_codes(AnswerSet(folder / "answers"), codec, folder / "answers") if speaks and codec is not None else {}
+    return SkillSource(folder, senses, frames, tasks, config.skills or {}, seed, memory_turns=memory_turns)
+
+
+def open_listening(config: ListeningConfig, bundle: Bundle, seed: int) -> ListenerSource:
+    """The listener's scenes."""
+    return ListenerSource(Path(config.scenes), bundle.model.layout, config.batch, seed)
+
+
+def open_validation(config: DataConfig, senses: Senses, memory_turns: int) -> list[Example]:
+    """Held-out questions as text tasks, every n-th of the clean ones of the test set; empty when there is none."""
+    folder = Path(config.folder) / "test"
+    manifest = folder / "manifest.jsonl"
+    if not manifest.is_file() or not config.validation:
+        return []
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    chosen = [row for row in rows if row.get("condition", "clean") == "clean" and row.get("group", "espeak") == "espeak"]
+    if senses.eye is None:
+        chosen = [row for row in chosen if not row.get("image")]
+    places = np.linspace(0, len(chosen), min(config.validation, len(chosen)), endpoint=False).astype(int)
+    return [_held_out(folder, chosen[place], senses, memory_turns) for place in places]
+
+
+def _held_out(folder: Path, row: dict[str, Any], senses: Senses, memory_turns: int) -> Example:
+    heard, frames, seen, typed = None, 0, None, ()
+    if row.get("audio"):
+        wave, rate = read_audio(folder / row["audio"])
+        heard, frames = senses.ear.prepare(resample(wave, rate, _SAMPLE_RATE), None)
+    else:
+        typed = senses.tokenizer.encode(row["text"])
+    if row.get("image") and senses.eye is not None:
+        seen = senses.eye.prepare(np.asarray(Image.open(folder / row["image"]).convert("RGB")))
+    name = ("V" if seen is not None else "") + ("A1" if heard is not None else "T1") + ("T1" if row["skill"] == OPEN else "T2")
+    history = history_ids(senses.tokenizer, [(question, answer) for question, answer in row.get("history", [])], memory_turns)
+    expect = senses.tokenizer.encode(row["expect"])
+    return Example(Task(name), expect, question_ids=typed, history=history, heard=heard, frames=frames, seen=seen, skill=row["skill"])
