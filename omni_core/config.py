@@ -122,10 +122,25 @@ class ListenerConfig:
 
 
 @dataclass(frozen=True)
+class VisionConfig:
+    """nano's vision encoder (`encoders.patches`): convolutions down to a grid of features, then attention over them."""
+
+    resolution: int  #: pixels of the square it looks at, a multiple of 16
+    stem_width: int  #: at a quarter of the resolution
+    middle_width: int  #: at an eighth
+    middle_layers: int
+    width: int  #: at a sixteenth, and of the features
+    layers: int
+    attention_layers: int
+    heads: int
+    mlp: int  #: hidden width of an attention layer
+
+
+@dataclass(frozen=True)
 class BundleConfig:
     """`config.json` of a model directory in our own format. A part that is None is not there.
 
-    nano's parts are `audio_encoder` and `codec`; released weights bring `whisper`, `clip` and, as a folder with its own configuration, SNAC.
+    nano's parts are `audio_encoder`, `vision` and `codec`; released weights bring `whisper`, `clip` and, as a folder with its own configuration, SNAC.
     """
 
     format: str
@@ -203,6 +218,10 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         kind = next(a for a in typing.get_args(kind) if a is not type(None))
     if dataclasses.is_dataclass(kind):
         return from_dict(kind, value, where)  # type: ignore[arg-type]
+    if typing.get_origin(kind) is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: expected names with values, got {value!r}")
+        return {name: _read(typing.get_args(kind)[1], item, f"{where}.{name}") for name, item in value.items()}
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:

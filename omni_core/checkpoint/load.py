@@ -34,15 +34,15 @@ NANO = "nano"
 def load_bundle(source: str | os.PathLike[str], device: str | torch.device = "auto", dtype: torch.dtype | None = None) -> Bundle:
     """Load a model with the parts that are there.
 
-    source: "nano" (bundled), a directory in our format or the reference's, a hub name such as "gpt-omni/mini-omni2", or random weights ("random:nano",
-        "random:full").
+    source: "nano" (bundled), a directory in our format or the reference's, a hub name such as "gpt-omni/mini-omni2", or random weights
+        ("random:nano", "random:full").
     device: "auto" is CUDA where there is one, else the CPU.
     dtype: of the language model's weights, however they are stored; None: float32 on the CPU, bfloat16 elsewhere. Encoders and codec are float32.
     Raises CheckpointError (nothing there, a file or tensor that does not fit) and ConfigError (a wrong key), with the remedy.
     """
     if str(source).startswith(random.PREFIX):
         return random.random_bundle(str(source), device, dtype)
-    device = _device(device)
+    device = pick_device(device)
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     directory = resolve(source)
@@ -72,7 +72,8 @@ def resolve(source: str | os.PathLike[str]) -> Path:
     raise CheckpointError(f"{source}: no such model: give {NANO!r}, a directory, or a hub name such as gpt-omni/mini-omni2")
 
 
-def _device(device: str | torch.device) -> torch.device:
+def pick_device(device: str | torch.device) -> torch.device:
+    """The device; "auto" is CUDA where there is one, else the CPU. Raises ConfigError for one that is unknown or not there."""
     try:
         found = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     except RuntimeError as error:

@@ -15,19 +15,19 @@ class BookKeeper:
 
     def __init__(self, quantizer: Quantizer, decay: float) -> None:
         self.quantizer, self.decay = quantizer, decay
-        self.counts = torch.ones(len(quantizer.codebook))
+        self.counts = quantizer.codebook.new_ones(len(quantizer.codebook))
         self.sums = quantizer.codebook.clone()
 
     @torch.no_grad()
-    def seed(self, vectors: torch.Tensor, rounds: int = 12) -> None:
+    def seed(self, vectors: torch.Tensor, generator: torch.Generator, rounds: int = 12) -> None:
         """Spherical k-means of [N, code_dim], N at least the number of codes."""
-        book = vectors[torch.randperm(len(vectors))[:len(self.counts)]].clone()
+        book = vectors[torch.randperm(len(vectors), generator=generator, device=vectors.device)[: len(self.counts)]].clone()
         for _ in range(rounds):
             index = (vectors @ book.t()).argmax(-1)
             counts = torch.bincount(index, minlength=len(book)).float()
             sums = torch.zeros_like(book).index_add_(0, index, vectors)
             empty = counts == 0
-            sums[empty] = vectors[torch.randint(len(vectors), (int(empty.sum()),))]
+            sums[empty] = _any_of(vectors, int(empty.sum()), generator)
             book = F.normalize(sums, dim=-1)
         self.quantizer.codebook.copy_(book)
         self.counts.fill_(0.1)  # about a batch's share, so that the averages soon count real use
@@ -40,13 +40,14 @@ class BookKeeper:
         self.quantizer.mean.lerp_(pooled.mean(0), keep)
         self.quantizer.scale.lerp_(pooled.std(0).clamp(min=1e-3), keep)
 
-    def correlation(self, pooled: torch.Tensor) -> torch.Tensor:
+    def correlation(self, pooled: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Mean square correlation between the dimensions of [N, code_dim], with gradient.
 
         Left alone the dimensions of a level follow each other, and its bits go into few of them, finer than anyone hears.
         """
-        correlation = torch.corrcoef(pooled.t() + 1e-4 * torch.randn_like(pooled.t()))
-        return (correlation - torch.eye(len(correlation))).square().mean()
+        jitter = 1e-4 * torch.randn(pooled.shape, generator=generator, device=pooled.device)  # a dimension that stands still has no correlation
+        correlation = torch.corrcoef((pooled + jitter).t())
+        return (correlation - torch.eye(len(correlation), device=pooled.device)).square().mean()
 
     @torch.no_grad()
     def update(self, vectors: torch.Tensor, index: torch.Tensor) -> None:
@@ -57,19 +58,25 @@ class BookKeeper:
         self.quantizer.codebook.copy_(F.normalize(self.sums, dim=-1))
 
     @torch.no_grad()
-    def revive(self, vectors: torch.Tensor) -> int:
+    def revive(self, vectors: torch.Tensor, generator: torch.Generator) -> int:
         """Put codes that win less than a tenth of their share onto random ones of [N, code_dim]; returns how many."""
         share = self.counts.mean()
         dead = self.counts < share / 10
         count = int(dead.sum())
         if count:
-            chosen = vectors[torch.randint(len(vectors), (count,))]
+            chosen = _any_of(vectors, count, generator)
             self.quantizer.codebook[dead] = chosen
             self.counts[dead] = share / 2
             self.sums[dead] = chosen * share / 2
         return count
 
-    def perplexity(self) -> float:
-        """How many codes are in use, in the sense of entropy."""
-        shares = self.counts / self.counts.sum()
-        return math.exp(-(shares * shares.clamp(min=1e-9).log()).sum().item())
+
+def _any_of(vectors: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    return vectors[torch.randint(len(vectors), (count,), generator=generator, device=vectors.device)]
+
+
+def usage(index: torch.Tensor, codes: int) -> tuple[int, float]:
+    """How many of a level's codes the indices [N] name, and their perplexity: how many codes would carry as much if all were as frequent."""
+    counts = torch.bincount(index.flatten(), minlength=codes).double()
+    shares = counts[counts > 0] / counts.sum()
+    return len(shares), math.exp(-float((shares * shares.log()).sum()))

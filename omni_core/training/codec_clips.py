@@ -1,6 +1,6 @@
-"""Speech for codec training: the answer voice saying varied English and nano's own answers, with a share of other voices.
+"""Speech for codec training: the answer voice saying varied English, with a share of other voices.
 
-Owns the sentences and the folder of FLAC shards that `training.codec` reads; any other folder of WAV or FLAC files does as well.
+Owns the sentences, and the folder of FLAC shards and held-out WAV files that `training.codec` reads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from omni_core.codec.base import SAMPLE_RATE
 from omni_core.datagen import synthesis, voices
-from omni_core.datagen.sentences import load_dialogues
 from omni_core.datagen.voices import Voice
 
 SHARD_S = 60.0
@@ -112,8 +111,7 @@ def synthesise(voice: Voice, text: str, seed: int = 0) -> np.ndarray:
 def make_clips(folder: Path, minutes: float, other_share: float = 0.2, seed: int = 1) -> None:
     """Write FLAC shards of about a minute, and `held_out/` with WAV files and `texts.json`; shards that are there already are kept.
 
-    `other_share` of the shards is spoken by training voices, a new one each sentence; `answers.flac` holds nano's answers,
-    three times: they are what nano says most.
+    `other_share` of the shards is spoken by training voices, a new one each sentence.
     """
     (folder / "held_out").mkdir(parents=True, exist_ok=True)
     texts = held_out()
@@ -121,9 +119,6 @@ def make_clips(folder: Path, minutes: float, other_share: float = 0.2, seed: int
         if not (path := folder / "held_out" / f"{n:03d}.wav").exists():
             soundfile.write(path, synthesise(voices.ANSWER_VOICE, text), SAMPLE_RATE, subtype="PCM_16")
     (folder / "held_out" / "texts.json").write_text(json.dumps(texts, indent=1))
-    answers = [dialogue.answer for dialogue in load_dialogues()]
-    if not (path := folder / "answers.flac").exists():
-        _write(path, [synthesise(voices.ANSWER_VOICE, text) for text in answers] * 3)
     others = round(minutes * other_share)
     for shard in tqdm(range(round(minutes)), desc="codec clips", unit="min"):
         voice = "other" if shard < others else voices.ANSWER_VOICE.name
