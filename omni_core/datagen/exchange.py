@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -49,4 +50,8 @@ class Skill(Protocol):
 
     def draw(self, rng: np.random.Generator, split: Split, question: str | None = None) -> Exchange:
         """An exchange; with `question` (a text of `spoken`) one that asks just this, its history and picture drawn anew."""
+        ...
+
+    def answers(self) -> Sequence[str]:
+        """Every answer that TRAIN can draw."""
         ...

@@ -1,22 +1,28 @@
 """What is said: the dialogues nano knows, and endless open sentences that teach the encoder to read any words.
 
-Owns `dialogues.yaml` and `words.txt`.
+Owns `dialogues/*.yaml` and `words.txt`, and which sentences are held out.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 
+from omni_core.datagen.exchange import Split
 from omni_core.errors import ConfigError
 
 _FOLDER = Path(__file__).parent
+_KEYS = ("id", "question", "paraphrases", "held_out", "answer")
+LEAST_PARAPHRASES = 5
+_HELD_OUT_SENTENCES = 0.05
 
 
 @dataclass(frozen=True)
@@ -24,30 +30,61 @@ class Dialogue:
     """One question that nano knows, and its answer."""
 
     id: str
-    question: str  #: the canonical wording: what evaluation asks
+    question: str  #: the canonical wording
     paraphrases: tuple[str, ...]  #: asked in training as well
+    held_out: str  #: the wording that evaluation asks: never trained on
     answer: str
 
     @property
     def wordings(self) -> tuple[str, ...]:
-        """Every way to ask it, the canonical one first."""
+        """Every way to ask it in training, the canonical one first."""
         return (self.question, *self.paraphrases)
 
 
-def load_dialogues(path: Path = _FOLDER / "dialogues.yaml") -> tuple[Dialogue, ...]:
-    """The dialogues in the file's order. Raises ConfigError naming the entry that is malformed, or an id or wording used twice."""
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    dialogues, seen = [], set()
-    for number, entry in enumerate(entries, 1):
-        if not isinstance(entry, dict) or set(entry) != {"id", "question", "paraphrases", "answer"}:
-            raise ConfigError(f"{path.name}, entry {number}: needs exactly the keys id, question, paraphrases, answer")
-        dialogue = Dialogue(entry["id"], entry["question"], tuple(entry["paraphrases"]), entry["answer"])
-        for text in (dialogue.id, *map(spoken_form, dialogue.wordings)):
-            if text in seen:
-                raise ConfigError(f"{path.name}, entry {dialogue.id!r}: {text!r} is there twice; every id and wording must be its own")
-            seen.add(text)
-        dialogues.append(dialogue)
+@functools.cache
+def load_dialogues(folder: Path = _FOLDER / "dialogues") -> tuple[Dialogue, ...]:
+    """The dialogues of `folder`'s YAML files, in the order of the files' names and of each file.
+
+    Raises ConfigError naming the file and the entry that is malformed, or whose id or wording was there before.
+    """
+    dialogues: list[Dialogue] = []
+    seen: dict[str, str] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        entries = read_yaml(path)
+        if not isinstance(entries, list):
+            raise ConfigError(f"{path}: must be a list of entries with the keys {', '.join(_KEYS)}")
+        for number, entry in enumerate(entries, 1):
+            dialogue = _dialogue(entry, f"{path}, entry {number}")
+            where = f"{path}, entry {number} ({dialogue.id})"
+            for text in (f"id {dialogue.id}", *map(spoken_form, (*dialogue.wordings, dialogue.held_out))):
+                if text in seen:
+                    raise ConfigError(f"{where}: {text!r} is in {seen[text]} already; every id and wording must be its own")
+                seen[text] = where
+            dialogues.append(dialogue)
+    if not dialogues:
+        raise ConfigError(f"{folder}: holds no dialogues; it should have YAML files of entries with the keys {', '.join(_KEYS)}")
     return tuple(dialogues)
+
+
+def _dialogue(entry: Any, where: str) -> Dialogue:
+    if not isinstance(entry, dict) or set(entry) != set(_KEYS):
+        raise ConfigError(f"{where}: needs exactly the keys {', '.join(_KEYS)}")
+    paraphrases = entry["paraphrases"]
+    if not isinstance(paraphrases, list) or len(paraphrases) < LEAST_PARAPHRASES:
+        raise ConfigError(f"{where} ({entry['id']}): needs at least {LEAST_PARAPHRASES} paraphrases")
+    dialogue = Dialogue(entry["id"], entry["question"], tuple(paraphrases), entry["held_out"], entry["answer"])
+    for text in (dialogue.id, *dialogue.wordings, dialogue.held_out, dialogue.answer):
+        if not isinstance(text, str) or not text or re.search(r"\d", text):
+            raise ConfigError(f"{where} ({entry['id']}): {text!r} must be text, with numbers spelt out (quote words like yes and no)")
+    return dialogue
+
+
+def read_yaml(path: Path) -> Any:
+    """The parsed file. Raises ConfigError naming it (and the line of a mistake)."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: can't be read as YAML ({error})") from error
 
 
 @functools.cache
@@ -66,6 +103,16 @@ def words() -> dict[str, tuple[str, ...]]:
 def spoken_form(text: str) -> str:
     """`text` as the encoder's CTC head should read it: lower-case letters, apostrophes inside words, single spaces."""
     return " ".join(re.findall(r"[a-z]+(?:'[a-z]+)*", text.lower().replace("’", "'")))
+
+
+def stable_share(key: str) -> float:
+    """A number in [0, 1) that depends on `key` alone, the same on every machine: keys below a share s are the held-out share s."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=6).digest()) / 2**48
+
+
+def split_of(key: str, share: float) -> Split:
+    """TEST for `share` of all keys, for ever the same ones."""
+    return Split.TEST if stable_share(key) < share else Split.TRAIN
 
 
 TEMPLATES = (
@@ -87,8 +134,18 @@ TEMPLATES = (
 )  # fmt: skip
 
 
-def open_sentence(rng: np.random.Generator) -> str:
-    """A sentence of 2 to about 9 words: half of them from templates, half random words. Not always grammar, always speakable."""
+def open_sentence(rng: np.random.Generator, split: Split = Split.TRAIN) -> str:
+    """A sentence of 2 to about 9 words: half of them from templates, half random words. Not always grammar, always speakable.
+
+    TEST draws only the held-out sentences (5 % of all there are), TRAIN only the others.
+    """
+    while True:
+        sentence = _any_sentence(rng)
+        if split_of(sentence, _HELD_OUT_SENTENCES) is split:
+            return sentence
+
+
+def _any_sentence(rng: np.random.Generator) -> str:
     by_category = words()
 
     def draw(category: str) -> str:

@@ -25,6 +25,7 @@ LEVEL_RMS = 0.08
 _PEAK = 0.95
 _QUIET = 0.01  # of the clip's peak: what counts as silence at its ends
 _MARGIN_S = 0.03
+_WAV_HEADER = 44  # bytes
 
 
 class SynthesisError(OmniError):
@@ -70,10 +71,11 @@ def level(wave: np.ndarray, rms: float = LEVEL_RMS) -> np.ndarray:
 def _espeak(text: str, voice: Voice) -> tuple[np.ndarray, int]:
     name = f"{voice.accent}+{voice.speaker}" if voice.speaker else voice.accent
     settings = ["-v", name, "-s", f"{voice.rate:.0f}", "-p", f"{voice.pitch:.0f}"]
-    with tempfile.TemporaryDirectory(prefix="omni-speech-") as folder:
-        path = Path(folder) / "speech.wav"
-        _call(["espeak-ng", *settings, "-w", str(path), "--stdin"], text)
-        return _read(path, voice)
+    wav = _call(["espeak-ng", *settings, "--stdout", "--stdin"], text)  # its header gives no length: the samples go on to the end
+    if wav[:4] != b"RIFF" or wav[36:40] != b"data":
+        raise SynthesisError(f"espeak-ng wrote no audio for voice {voice.name!r} saying {text!r}")
+    samples = np.frombuffer(wav, "<i2", offset=_WAV_HEADER, count=(len(wav) - _WAV_HEADER) // 2)
+    return samples.astype(np.float32) / 32768, int.from_bytes(wav[24:28], "little")
 
 
 def _flite(text: str, voice: Voice) -> tuple[np.ndarray, int]:
@@ -99,7 +101,7 @@ def _read(path: Path, voice: Voice) -> tuple[np.ndarray, int]:
     return wave, rate
 
 
-def _call(command: list[str], text: str = "") -> None:
+def _call(command: list[str], text: str = "") -> bytes:
     try:
         done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=TIMEOUT_S, check=False)
     except FileNotFoundError as error:
@@ -108,3 +110,4 @@ def _call(command: list[str], text: str = "") -> None:
         raise SynthesisError(f"{command[0]} took longer than {TIMEOUT_S:.0f} s: {' '.join(command)}") from error
     if done.returncode:
         raise SynthesisError(f"{' '.join(command)} failed ({done.returncode}): {done.stderr.decode(errors='replace').strip()[:300]}")
+    return done.stdout
