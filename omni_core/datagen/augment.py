@@ -17,9 +17,10 @@ NOISES = {"white": 0.0, "pink": 1.0, "brown": 2.0}  #: exponent of the fall of p
 
 def coloured_noise(samples: int, exponent: float, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> np.ndarray:
     """Noise [samples] float32 of RMS 1 whose power falls as frequency ** -exponent, flat below 50 Hz."""
-    spectrum = rng.standard_normal(samples // 2 + 1) + 1j * rng.standard_normal(samples // 2 + 1)
-    frequencies = np.maximum(np.fft.rfftfreq(samples, 1 / rate), 50.0)
-    noise = np.fft.irfft(spectrum * frequencies ** (-exponent / 2), samples)
+    size = _fft_size(samples)
+    spectrum = rng.standard_normal(size // 2 + 1) + 1j * rng.standard_normal(size // 2 + 1)
+    frequencies = np.maximum(np.fft.rfftfreq(size, 1 / rate), 50.0)
+    noise = np.fft.irfft(spectrum * frequencies ** (-exponent / 2), size)[:samples]
     return (noise / noise.std()).astype(np.float32)
 
 
@@ -56,16 +57,22 @@ def reverberate(wave: np.ndarray, decay_s: float, wet: float, rng: np.random.Gen
     tail[: int(0.002 * rate)] = 0
     response = tail * np.sqrt(wet / np.square(tail).sum())
     response[0] += 1
-    size = 1 << (len(wave) + length - 1).bit_length()
+    size = _fft_size(len(wave) + length)
     return np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)[: len(wave)].astype(np.float32)
 
 
 def band_limit(wave: np.ndarray, low_hz: float, high_hz: float, rate: int = SAMPLE_RATE) -> np.ndarray:
     """`wave` [N] with what lies below `low_hz` or above `high_hz` gone: a telephone or a small microphone."""
-    spectrum = np.fft.rfft(wave)
-    frequencies = np.fft.rfftfreq(len(wave), 1 / rate)
+    size = _fft_size(len(wave))
+    spectrum = np.fft.rfft(wave, size)
+    frequencies = np.fft.rfftfreq(size, 1 / rate)
     spectrum[(frequencies < low_hz) | (frequencies > high_hz)] = 0
-    return np.fft.irfft(spectrum, len(wave)).astype(np.float32)
+    return np.fft.irfft(spectrum, size)[: len(wave)].astype(np.float32)
+
+
+def _fft_size(samples: int) -> int:
+    """The next size of at least `samples` that a Fourier transform is fast at: 2, 3, 5, 9 or 15 times a power of two."""
+    return min(factor << max(0, -(-samples // factor) - 1).bit_length() for factor in (2, 3, 5, 9, 15))
 
 
 def distort_wave(wave: np.ndarray, noises: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
