@@ -63,11 +63,10 @@ def reverberate(wave: np.ndarray, decay_s: float, wet: float, rng: np.random.Gen
 
 def band_limit(wave: np.ndarray, low_hz: float, high_hz: float, rate: int = SAMPLE_RATE) -> np.ndarray:
     """`wave` [N] with what lies below `low_hz` or above `high_hz` gone: a telephone or a small microphone."""
-    size = _fft_size(len(wave))
-    spectrum = np.fft.rfft(wave, size)
-    frequencies = np.fft.rfftfreq(size, 1 / rate)
+    spectrum = np.fft.rfft(wave)
+    frequencies = np.fft.rfftfreq(len(wave), 1 / rate)
     spectrum[(frequencies < low_hz) | (frequencies > high_hz)] = 0
-    return np.fft.irfft(spectrum, size)[: len(wave)].astype(np.float32)
+    return np.fft.irfft(spectrum, len(wave)).astype(np.float32)
 
 
 def _fft_size(samples: int) -> int:
