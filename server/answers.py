@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from omni_core.audio import from_s16le, to_s16le
 from omni_core.engine.request import AudioChunk, EngineEvent, EngineInfo, Failed, Finished, FinishReason, GenerateRequest, Task, TextDelta
 from omni_core.errors import EngineClosed, OmniError
 from server.protocol.errors import as_protocol_error
-from server.protocol.media import SAMPLE_RATE
+from server.protocol.media import SAMPLE_RATE, pcm_samples
 from server.session import Abilities
 from server.session.messages import (
     AnswerAudio,
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
 
 #: a decode step makes one text token and, in speech, one per audio layer
 _TOKENS_PER_STEP = {True: 8, False: 1}
+#: speech never has more text tokens than these a second, and a few to begin with: a transcript that goes on is a loop, and costs the answers' time
+_TRANSCRIPT_STEPS_PER_S, _TRANSCRIPT_STEPS = 25, 32
 
 
 def abilities(info: EngineInfo) -> Abilities:
     """What a session needs to know of the model."""
-    return Abilities(info.model, frozenset(task.value for task in info.tasks), info.max_audio_s)
+    return Abilities(info.model, frozenset(task.value for task in info.tasks), info.max_audio_s, info.memory_turns)
 
 
 async def answer(engine: EngineClient, command: StartResponse, timeout_s: float) -> AsyncGenerator[Input, None]:
@@ -60,7 +63,13 @@ async def answer(engine: EngineClient, command: StartResponse, timeout_s: float)
 async def transcript(engine: EngineClient, command: StartTranscription, timeout_s: float) -> AsyncGenerator[Input, None]:
     """The words of a spoken turn. It always ends with TranscriptFinished or TranscriptFailed, unless it is closed first."""
     try:
-        request = GenerateRequest(f"transcript-{command.item_id}", Task(TRANSCRIBE), audio=from_s16le(command.audio), sample_rate=SAMPLE_RATE)
+        request = GenerateRequest(
+            f"transcript-{uuid.uuid4()}",  # item ids are the clients' to choose: two may choose the same
+            Task(TRANSCRIBE),
+            audio=from_s16le(command.audio),
+            sample_rate=SAMPLE_RATE,
+            max_steps=_TRANSCRIPT_STEPS + _TRANSCRIPT_STEPS_PER_S * pcm_samples(command.audio) // SAMPLE_RATE,
+        )
         async with aclosing(_events(engine, request, timeout_s)) as events:
             async for event in events:
                 match event:
@@ -104,6 +113,7 @@ def _request(command: StartResponse) -> GenerateRequest:
         sample_rate=SAMPLE_RATE,
         image=command.image,
         text=command.text,
+        history=command.history,
         paced=task.speaks,
         **steps,
     )

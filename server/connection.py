@@ -150,7 +150,7 @@ class Connection:
                 case StartResponse():
                     self._start(output.response_id, answer(self._engine, output, self._settings.engine_timeout_s))
                 case StartTranscription():
-                    self._start(output.item_id, transcript(self._engine, output, self._settings.engine_timeout_s))
+                    self._start(f"transcript-{output.item_id}", transcript(self._engine, output, self._settings.engine_timeout_s))
                 case CancelResponse():
                     pump = self._pumps.get(output.response_id)
                     if pump is not None:

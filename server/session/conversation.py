@@ -1,17 +1,19 @@
 """The conversation: items in order, what they hold, and what a response answers.
 
-The model answers one turn at a time, so of old turns the words stay and the media go: the newest few turns keep their
-audio and only the newest picture is held, however many a camera sends.
+The model hears and sees one turn at a time, so of old turns the words stay and the media go: the newest few turns keep their
+audio and only the newest picture is held, however many a camera sends. A model with memory is given the words of the newest turns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from server.protocol.errors import ProtocolError
 from server.protocol.events import ContentPart, ItemObject
 from server.protocol.media import SAMPLE_RATE, decode_pcm, decode_picture, ms_to_samples, pcm_samples, samples_to_ms
+from server.session.memory import History, recent_turns
 from server.session.messages import Limits
 from server.session.playout import heard_text
 
@@ -52,6 +54,19 @@ class Item:
             return self.text
         return heard_text(self.text, self.heard / SAMPLE_RATE, self.samples / SAMPLE_RATE, self.status == "completed")
 
+    @property
+    def words(self) -> str:
+        """What it says, as far as that is known: written, transcribed, or answered and heard."""
+        if self.role == "assistant":
+            return self.transcript
+        return _joined(part.get("text") or part.get("transcript") for part in self.content)
+
+    @property
+    def untold(self) -> dict[str, Any] | None:
+        """The part of a user's content that is speech whose words are not known; None: there is none."""
+        parts = self.content if self.role == "user" else []
+        return next((part for part in parts if part["type"] == "input_audio" and part.get("transcript") is None), None)
+
     def cut(self, samples: int) -> int:
         """The listener heard no more than `samples`; gives where the cut is. More than was sent is clamped: pipecat drops its session on an error."""
         self.heard = min(samples, self.samples)
@@ -62,11 +77,16 @@ class Item:
 class Turn:
     """What one response answers."""
 
-    item_id: str | None = None  #: where it comes from the conversation
+    item: Item | None = None  #: where it comes from the conversation
     audio: bytes | None = None
     text: str | None = None
     image: bytes | None = None
-    answered: bool = False
+    history: History = ()  #: the turns before it, as far as the model remembers
+
+    @property
+    def answered(self) -> bool:
+        """It was answered to the end."""
+        return self.item is not None and self.item.answered
 
 
 @dataclass(frozen=True)
@@ -100,9 +120,10 @@ def read_media(parts: list[ContentPart], param: str) -> Media:
 class Conversation:
     """The session's one conversation."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, memory_turns: int = 0) -> None:
         self._items: list[Item] = []
         self._limits = limits
+        self._memory_turns = memory_turns  # earlier turns that the model takes in
         self._characters = 0  # of all items
         self.picture: tuple[str, bytes] | None = None  #: item id and newest picture, until an answer has used it
 
@@ -175,33 +196,45 @@ class Conversation:
         for item in reversed(self._items):
             if item.role == "user" and (item.audio or item.text):
                 image = self.picture[1] if self.picture else None
-                return Turn(item.id, item.audio, None if item.audio else item.text, image, item.answered)
+                return Turn(item, item.audio, None if item.audio else item.text, image, self.history(item))
         return None
+
+    def history(self, before: Item | None = None) -> History:
+        """The newest turns that ended before item `before` (None: all)."""
+        items = self._items if before is None else self._items[: self._items.index(before)]
+        return recent_turns(((item.role, item.words) for item in items), self._memory_turns)
 
     def answered(self, turn: Turn) -> None:
         """`turn` was answered to the end: the next one sees only newer pictures."""
-        item = None if turn.item_id is None else self.find(turn.item_id)
-        if item is not None:
-            item.answered = True
+        if turn.item is not None:
+            turn.item.answered = True
         if self.picture is not None and self.picture[1] is turn.image:
             self.picture = None
 
     def turn_of(self, items: list[ItemObject]) -> Turn | None:
-        """What a `response.create` with its own `input` asks: the newest user item there that says something, and the newest picture."""
+        """What a `response.create` with its own `input` asks: the newest user item there that says something, with the turns before it there,
+        and the newest picture."""
         turn, image = None, None
+        said_so_far: list[tuple[str | None, str]] = []  # role and words
+        before = 0  # how many of them stand before the turn
         for number, source in enumerate(items):
             if source.type == "item_reference":
                 item = self.get(source.id or "", "reference")
                 said, picture = Media(item.audio, item.text, None), self.picture
                 if picture is not None and picture[0] == item.id:
                     image = picture[1]
-                role = item.role
+                role, words = item.role, item.words
             else:
                 said, role = read_media(source.content, f"response.input.{number}.content"), source.role
                 image = said.image or image
+                words = _joined(part.text or part.transcript for part in source.content)
             if role == "user" and (said.audio or said.text):
-                turn = Turn(audio=said.audio, text=None if said.audio else said.text)
-        return None if turn is None else Turn(None, turn.audio, turn.text, image)
+                turn, before = said, len(said_so_far)
+            said_so_far.append((role, words))
+        if turn is None:
+            return None
+        history = recent_turns(said_so_far[:before], self._memory_turns)
+        return Turn(None, turn.audio, None if turn.audio else turn.text, image, history)
 
 
 def item_from(source: ItemObject, item_id: str, media: Media) -> Item:
@@ -224,6 +257,10 @@ def item_from(source: ItemObject, item_id: str, media: Media) -> Item:
     characters = sum(len(part.text or "") + len(part.transcript or "") for part in source.content)
     samples = pcm_samples(media.audio or b"")
     return Item(item_id, source.role, content, audio=media.audio, text=media.text, samples=samples, characters=characters)
+
+
+def _joined(texts: Iterable[str | None]) -> str:
+    return " ".join(filter(None, texts))
 
 
 #: what a role's message may hold; older clients write "text" and "audio" everywhere

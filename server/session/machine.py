@@ -40,8 +40,9 @@ from server.session.messages import (
     TranscriptText,
 )
 from server.session.microphone import Microphone, Speech
-from server.session.planning import TRANSCRIBE, plan
+from server.session.planning import plan
 from server.session.response import Ending, Response, Status
+from server.session.transcripts import Transcripts
 from server.session.turns import SpeechStarted, SpeechStopped
 
 
@@ -63,13 +64,13 @@ class Session:
         self._ids = ids
         self._abilities = abilities
         self._limits = limits or Limits()
-        self._conversation = Conversation(self._limits)
+        self._conversation = Conversation(self._limits, abilities.memory_turns)
+        self._transcripts = Transcripts(self._conversation, abilities, self._limits)
         self._microphone = Microphone(buffer_s=self._limits.buffer_s, turn_s=self._limits.turn_s, max_audio_s=abilities.max_audio_s)
         self._microphone.configure(session.audio.input.turn_detection)
         self._responses: dict[str, Response] = {}  # in progress, by id
         self._active: Response | None = None  # the one of them that writes to the conversation
         self._answer_due = False  # a turn was committed over an answer that speech does not interrupt
-        self._transcribing: dict[str, str] = {}  # item id -> transcript so far
         self._voice_used = False
         self._state = State.LISTENING
         self._out: list[Output] = []
@@ -123,7 +124,7 @@ class Session:
             case client.ResponseCancel():
                 self._cancel(event.response_id, now)
             case TranscriptText() | TranscriptFinished() | TranscriptFailed():
-                self._transcript(event)
+                self._send_all(self._transcripts.take(event))
             case Refused():
                 raise event.error
             case Expired():
@@ -234,43 +235,7 @@ class Session:
         self._send(events.item_added(item.wire(), previous))
         self._send(events.item_done(item.wire(), previous))
         if self.config.audio.input.transcription is not None:
-            self._transcribe(item, audio)
-
-    # -- transcription of the user's speech
-
-    def _transcribe(self, item: Item, audio: bytes) -> None:
-        self._transcribing[item.id] = ""
-        limit = self._limits.parallel_transcriptions
-        if TRANSCRIBE not in self._abilities.tasks:
-            failure = ProtocolError("transcription_not_supported", f"The model {self._abilities.model!r} can't transcribe speech (task {TRANSCRIBE})")
-            self._transcript(TranscriptFailed(item.id, failure))
-        elif len(self._transcribing) > limit:
-            failure = ProtocolError(
-                "too_many_transcriptions", f"{limit} transcriptions are in progress: this turn gets none, commit more slowly"
-            )
-            self._transcript(TranscriptFailed(item.id, failure))
-        else:
-            self._out.append(StartTranscription(item.id, audio))
-
-    def _transcript(self, event: TranscriptText | TranscriptFinished | TranscriptFailed) -> None:
-        if event.item_id not in self._transcribing:
-            return
-        match event:
-            case TranscriptText():
-                self._transcribing[event.item_id] += event.text
-                self._send(events.transcription_delta(event.item_id, event.text))
-            case TranscriptFinished():
-                transcript = self._transcribing.pop(event.item_id)
-                item = self._conversation.find(event.item_id)
-                if item is None:
-                    return  # deleted meanwhile
-                item.content[0]["transcript"] = transcript
-                self._send(events.transcription_completed(item.id, transcript, samples_to_ms(item.samples) / 1000))
-            case TranscriptFailed():
-                self._transcribing.pop(event.item_id)
-                self._send(events.transcription_failed(event.item_id, event.error))
-            case _:
-                assert_never(event)
+            self._send_all(self._transcripts.start(item, asked=True))
 
     # -- items
 
@@ -318,7 +283,10 @@ class Session:
         self._responses[response.id] = response
         self._send_all(response.open())
         turn, limit = planned.turn, response.max_output_tokens
-        self._out.append(StartResponse(response.id, planned.task, turn.audio, planned.image, turn.text, limit if isinstance(limit, int) else None))
+        tokens = limit if isinstance(limit, int) else None
+        self._out.append(StartResponse(response.id, planned.task, turn.audio, planned.image, turn.text, tokens, turn.history))
+        if in_conversation and self._abilities.memory_turns and turn.item is not None:
+            self._send_all(self._transcripts.start(turn.item, asked=False))
 
     def _check_room(self, in_conversation: bool) -> None:
         if in_conversation and self._active is not None:
@@ -418,5 +386,6 @@ class Session:
                 self._out.append(output)
 
     def _taken(self) -> list[Output]:
-        out, self._out = self._out, []
+        # The answer is asked for before the transcript of what it answers.
+        out, self._out = sorted(self._out, key=lambda output: isinstance(output, StartTranscription)), []
         return out

@@ -16,6 +16,7 @@ class Abilities:
     model: str
     tasks: frozenset[str]  #: names such as "A1A2": inputs, then output (2 after the letter: an answer, 1: a transcript)
     max_audio_s: float | None = None  #: longest spoken turn; None: any length
+    memory_turns: int = 0  #: earlier turns of the conversation that it takes in
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ class StartResponse:
     image: bytes | None  #: an encoded PNG or JPEG
     text: str | None
     max_output_tokens: int | None  #: None: as long as the model allows
+    history: tuple[tuple[str, str], ...] = ()  #: earlier turns, oldest first: question ("": not known) and answer
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def _turn(params: ResponseParams, conversation: Conversation) -> Turn:
         newest = conversation.newest_turn()
         candidates = [newest if newest and not newest.answered else None]
     if params.instructions:
-        candidates.append(Turn(text=params.instructions))
+        candidates.append(Turn(text=params.instructions, history=() if params.input is not None else conversation.history()))
     if params.input is None:
         candidates.append(conversation.newest_turn())
     turn = next((candidate for candidate in candidates if candidate is not None), None)

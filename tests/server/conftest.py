@@ -56,7 +56,7 @@ def bundle() -> Bundle:
     widths = {"code_dim": 4, "encoder_width": 16, "latent": 16, "decoder_width": 16, "expansion": 2}
     depths = {"encoder_layers": 1, "frame_layers": 1, "decoder_layers": 1}
     codec = CausalCodec(CausalCodecConfig(codes=16, mels=16, fft=1024, hop=256, delay=0, **widths, **depths)).eval()
-    return Bundle(model, Tokenizer(inner), encoder, None, codec, "tiny", listener=None)
+    return Bundle(model, Tokenizer(inner), encoder, None, codec, "tiny", listener=None, memory_turns=2)
 
 
 async def eventually(true: Callable[[], bool]) -> None:

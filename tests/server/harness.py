@@ -56,9 +56,17 @@ def only(outputs: Iterable[Output], name: str) -> Any:
 class Talk:
     """One session and its virtual time."""
 
-    def __init__(self, tasks: frozenset[str] = NANO, *, max_audio_s: float | None = None, limits: Limits | None = None, **session: Any) -> None:
+    def __init__(
+        self,
+        tasks: frozenset[str] = NANO,
+        *,
+        max_audio_s: float | None = None,
+        memory_turns: int = 0,
+        limits: Limits | None = None,
+        **session: Any,
+    ) -> None:
         base = SessionObject(id="sess_t", expires_at=1, model="tiny")
-        self.session = Session(base, Ids("t"), Abilities("tiny", tasks, max_audio_s), limits)
+        self.session = Session(base, Ids("t"), Abilities("tiny", tasks, max_audio_s, memory_turns), limits)
         self.now = 0.0
         self._judged = 0  # samples
         self._seen: set[str] = set()

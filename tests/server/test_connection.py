@@ -15,6 +15,8 @@ import soxr
 from websockets.exceptions import ConnectionClosed
 
 from omni_core.config import EngineConfig
+from omni_core.engine.request import GenerateRequest
+from omni_core.tokens import HISTORY_TOKENS, Task
 from tests.server.conftest import Server, Start, eventually
 from tests.server.harness import PICTURE, silence
 
@@ -66,6 +68,29 @@ async def test_a_spoken_question_is_heard_transcribed_and_answered(server: Serve
         while not user.of("conversation.item.input_audio_transcription.completed"):
             await user.next()
     assert user.of("response.output_audio.delta")
+
+
+async def test_the_next_answer_is_given_what_was_said_before(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[GenerateRequest] = []
+    generate = server.engine.generate
+    monkeypatch.setattr(server.engine, "generate", lambda request: [asked.append(request), generate(request)][1])
+    async with server.user() as user:
+        await user.manual(output_modalities=["text"], max_output_tokens=12)
+        for _ in range(2):
+            await user.say(speech())
+            await user.send("input_audio_buffer.commit")
+            await user.send("response.create")
+            await user.until("response.done")
+            await server.idle()  # the transcript too is made
+        await user.send("conversation.item.retrieve", item_id=user.of("input_audio_buffer.committed")[0]["item_id"])
+        question = (await user.until("conversation.item.retrieved"))["item"]["content"][0]["transcript"]
+    first, second = (event["response"] for event in user.of("response.done"))
+    assert [request.task for request in asked] == [Task.A1T2, Task.A1T1] * 2
+    assert asked[1].max_steps < 200  # a transcript is bounded by the speech
+    assert [request.history for request in asked] == [(), (), ((question, first["output"][0]["content"][0]["text"]),), ()]
+    turn = 4 + sum(min(HISTORY_TOKENS, len(text.encode())) for text in asked[2].history[0])  # an id is a byte here
+    assert second["usage"]["input_tokens"] == first["usage"]["input_tokens"] + turn
+    assert not [event for event in user.heard if "transcription" in event["type"]]
 
 
 async def test_a_committed_turn_is_answered_in_text(server: Server) -> None:

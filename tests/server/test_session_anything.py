@@ -188,13 +188,17 @@ class Engine:
 class Watch:
     """What must hold of the events of any session."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_turns: int) -> None:
+        self.memory_turns = memory_turns
         self.running: set[str] = set()
         self.done: set[str] = set()
         self.speaking = False
 
     def see(self, outputs: list[Output]) -> None:
         for output in outputs:
+            if isinstance(output, StartResponse):
+                assert len(output.history) <= self.memory_turns
+                assert all(answer.strip() for _, answer in output.history)
             if not isinstance(output, dict):
                 continue
             type, id = output["type"], output.get("response_id") or output.get("response", {}).get("id")
@@ -219,12 +223,13 @@ class Watch:
     beginning=BEGINNINGS,
     tasks=st.sampled_from([NANO, SEEING, SEEING, frozenset({"A1A2"})]),
     max_audio_s=st.sampled_from([None, 1.0]),
+    memory_turns=st.sampled_from([0, 2]),
 )
 def test_every_event_is_legal_and_every_response_ends_once(
-    actions: list[Any], beginning: dict[str, Any], tasks: frozenset[str], max_audio_s: float | None
+    actions: list[Any], beginning: dict[str, Any], tasks: frozenset[str], max_audio_s: float | None, memory_turns: int
 ) -> None:
-    talk = Talk(tasks, max_audio_s=max_audio_s, limits=Limits(buffer_s=3.0, items=12), **beginning)
-    engine, watch = Engine(), Watch()
+    talk = Talk(tasks, max_audio_s=max_audio_s, memory_turns=memory_turns, limits=Limits(buffer_s=3.0, items=12), **beginning)
+    engine, watch = Engine(), Watch(memory_turns)
     for kind, detail in actions:
         if kind == "hear":
             steps = [partial(talk.hear, *heard) for heard in detail]
