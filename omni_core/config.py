@@ -150,6 +150,7 @@ class BundleConfig:
     codec: CausalCodecConfig | None = None
     whisper: WhisperConfig | None = None  #: in place of `audio_encoder`
     clip: ClipConfig | None = None
+    vision: VisionConfig | None = None  #: in place of `clip`
     memory_turns: int = 0  #: earlier turns of the conversation that it was trained to find in its prompt; 0: none, as the released weights
 
     def __post_init__(self) -> None:

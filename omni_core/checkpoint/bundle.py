@@ -12,7 +12,7 @@ from omni_core.tokens import Tokenizer
 if TYPE_CHECKING:
     from omni_core.codec.base import Codec
     from omni_core.encoders.base import AudioEncoder
-    from omni_core.encoders.clip import ClipVision
+    from omni_core.encoders.vision import VisionEncoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Bundle:
     model: OmniModel
     tokenizer: Tokenizer | None
     audio_encoder: AudioEncoder | None
-    vision_encoder: ClipVision | None
+    vision_encoder: VisionEncoder | None
     codec: Codec | None
     name: str
     listener: ListenerConfig | None  #: None: the irq / n-irq ids are untrained

@@ -17,6 +17,7 @@ from omni_core.checkpoint.load import load_bundle, resolve
 from omni_core.checkpoint.names import EMBEDDING, HEAD, to_reference
 from omni_core.checkpoint.reference_config import reference_config
 from omni_core.checkpoint.save import save_bundle, save_parts, stored, write_bundle_config
+from omni_core.encoders.clip import ClipVision
 from omni_core.encoders.whisper import WhisperEncoder
 from omni_core.errors import CheckpointError
 
@@ -54,7 +55,7 @@ def _save_reference(bundle: Bundle, directory: Path, storage: torch.dtype) -> No
     if isinstance(bundle.audio_encoder, WhisperEncoder):
         torch.save(bundle.audio_encoder.openai_state(), directory / formats.REFERENCE_WHISPER)
         bundle = dataclasses.replace(bundle, audio_encoder=None)
-    if bundle.vision_encoder is not None:
+    if isinstance(bundle.vision_encoder, ClipVision):
         torch.save(bundle.vision_encoder.openai_state(), directory / formats.REFERENCE_CLIP)
         bundle = dataclasses.replace(bundle, vision_encoder=None)
     save_parts(bundle, directory, storage)

@@ -23,6 +23,8 @@ from omni_core.config import FORMAT, BundleConfig, ModelConfig
 from omni_core.encoders.base import AudioEncoder
 from omni_core.encoders.chunked import ChunkedEncoder
 from omni_core.encoders.clip import ClipVision
+from omni_core.encoders.patches import PatchVision
+from omni_core.encoders.vision import VisionEncoder
 from omni_core.encoders.whisper import WhisperEncoder
 from omni_core.errors import CheckpointError, ConfigError
 from omni_core.models import OmniModel
@@ -160,9 +162,12 @@ def _check_width(given: int, taken: int | None, file: Path) -> None:
         raise CheckpointError(f"{file}: gives features {given} wide, the model takes {taken}: use the encoder it came with")
 
 
-def _load_vision_encoder(directory: Path, config: BundleConfig) -> ClipVision | None:
-    if config.clip is not None:
-        file = directory / formats.VISION_ENCODER
+def _load_vision_encoder(directory: Path, config: BundleConfig) -> VisionEncoder | None:
+    file = directory / formats.VISION_ENCODER
+    if config.vision is not None:
+        vision = PatchVision(config.vision)
+        formats.fill(vision, formats.read_safetensors(file), file)
+    elif config.clip is not None:
         vision = ClipVision(config.clip)
         formats.fill(vision, formats.read_safetensors(file), file)
     else:

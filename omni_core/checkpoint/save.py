@@ -14,6 +14,8 @@ from omni_core.checkpoint.bundle import Bundle
 from omni_core.codec.causal import CausalCodec
 from omni_core.config import FORMAT, BundleConfig, to_dict
 from omni_core.encoders.chunked import ChunkedEncoder
+from omni_core.encoders.clip import ClipVision
+from omni_core.encoders.patches import PatchVision
 from omni_core.encoders.whisper import WhisperEncoder
 from omni_core.errors import CheckpointError
 
@@ -57,7 +59,8 @@ def bundle_config(bundle: Bundle) -> BundleConfig:
         audio_encoder=audio.config if isinstance(audio, ChunkedEncoder) else None,
         codec=codec.config if isinstance(codec, CausalCodec) else None,
         whisper=audio.config if isinstance(audio, WhisperEncoder) else None,
-        clip=None if vision is None else vision.config,
+        clip=vision.config if isinstance(vision, ClipVision) else None,
+        vision=vision.config if isinstance(vision, PatchVision) else None,
         memory_turns=bundle.memory_turns,
     )
 

@@ -6,19 +6,18 @@ small module of our own, with the names of OpenAI's state dict so that nothing h
 
 from __future__ import annotations
 
-import io
 import math
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor, nn
 
 from omni_core.config import ClipConfig
-from omni_core.errors import CheckpointError, ImageError
+from omni_core.encoders.vision import VisionEncoder, square_pixels
+from omni_core.errors import CheckpointError
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
@@ -26,7 +25,7 @@ _HEAD_SIZE = 64  # of every CLIP vision transformer
 _PREFIX = "visual."
 
 
-class ClipVision(nn.Module):
+class ClipVision(VisionEncoder):
     """`encode` a picture to features; `load` reads OpenAI's `ViT-B-32.pt`."""
 
     def __init__(self, config: ClipConfig) -> None:
@@ -71,11 +70,10 @@ class ClipVision(nn.Module):
         """What `load` reads back."""
         return {_PREFIX + key: value for key, value in self.state_dict().items()}
 
-    @torch.inference_mode()
-    def encode(self, image: bytes) -> Tensor:
-        """Features [50, features] of an encoded picture (PNG, JPEG and what else Pillow reads). Raises ImageError if it can't be read."""
-        pixels = preprocess(image, self.config.resolution)
-        return self(pixels[None].to(self.proj.device, self.proj.dtype))[0]
+    def pixels(self, picture: Image.Image) -> Tensor:
+        """[3, resolution, resolution] float32 of an RGB picture, cropped and normalised as CLIP was trained."""
+        pixels = square_pixels(picture, self.config.resolution)
+        return (pixels - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels [B, 3, resolution, resolution], normalised -> features [B, 1 + patches, features], the class token first."""
@@ -108,22 +106,6 @@ class _Block(nn.Module):
         y = self.ln_1(x)
         x = x + self.attn(y, y, y, need_weights=False)[0]
         return x + self.mlp(self.ln_2(x))
-
-
-def preprocess(image: bytes, resolution: int) -> Tensor:
-    """An encoded picture -> [3, resolution, resolution] float32: shorter side resized (bicubic), centre cropped, normalised as CLIP was trained.
-
-    Raises ImageError when the bytes are no picture that Pillow reads, or one so large that it may be a trap.
-    """
-    try:
-        picture = Image.open(io.BytesIO(image)).convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"the picture can't be read ({error}): send a PNG or JPEG") from error
-    width, height = (resolution * side // min(picture.size) for side in picture.size)
-    left, top = round((width - resolution) / 2), round((height - resolution) / 2)
-    picture = picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + resolution, top + resolution))
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255  # [3, H, W]
-    return (pixels - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -16,7 +16,8 @@ from whisper.model import ModelDimensions, Whisper
 
 from omni_core.config import WhisperConfig
 from omni_core.encoders.base import AudioEncoder
-from omni_core.encoders.clip import ClipVision, preprocess
+from omni_core.encoders.clip import ClipVision
+from omni_core.encoders.vision import read_image
 from omni_core.encoders.whisper import WhisperEncoder
 from omni_core.errors import AudioError, CheckpointError, ImageError
 from tests.parity.formula_weights import uniform
@@ -136,8 +137,8 @@ def png(width: int, height: int, mode: str = "RGB") -> bytes:
 
 @pytest.mark.parametrize("size", [(640, 480), (48, 90), (224, 224), (3000, 225)])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
-def test_pictures_are_made_square_and_normalised(size: tuple[int, int], mode: str) -> None:
-    pixels = preprocess(png(*size, mode), 224)
+def test_pictures_are_made_square_and_normalised(size: tuple[int, int], mode: str, clip_state: dict[str, Tensor]) -> None:
+    pixels = ClipVision.from_state(clip_state).pixels(read_image(png(*size, mode)))
     assert pixels.shape == (3, 224, 224)
     white, black = pixels[:, 5].mean(1), pixels[:, -5].mean(1)
     torch.testing.assert_close(white, torch.tensor([1.9303, 2.0749, 2.1459]), atol=1e-3, rtol=0)
@@ -149,7 +150,12 @@ def test_encode_gives_fifty_features(clip_state: dict[str, Tensor]) -> None:
     assert tower.encode(png(64, 64)).shape == (50, 512)
 
 
+def test_a_thread_of_a_picture_is_refused() -> None:
+    with pytest.raises(ImageError, match="50 times as long as wide"):
+        read_image(png(8, 1000))
+
+
 @pytest.mark.parametrize("image", [b"", b"no picture", png(100, 100)[:60]])
 def test_unreadable_pictures(image: bytes) -> None:
     with pytest.raises(ImageError, match="PNG or JPEG"):
-        preprocess(image, 224)
+        read_image(image)
