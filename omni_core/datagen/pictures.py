@@ -1,9 +1,8 @@
-"""Pictures that nano learns to see: what one shows, and which are held out. How it looks is `painting`'s, what is asked about it `looking`'s."""
+"""Pictures that nano learns to see: what one shows, and which are held out. How it looks is `painting`'s, what is asked about it `skills.pictures`'s."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from omni_core.datagen.exchange import Split
 from omni_core.datagen.painting import COLOURS, PLACES, SHAPES, SIZE, paint
+from omni_core.datagen.sentences import split_of
 from omni_core.errors import DataError
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ NUMBERS = ("no", "one", "two", "three", "four", "five")
 WHERE = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom", "middle": "in the middle"}
 MOST = len(PLACES)  #: things of one picture: one at each place
 
-_HELD_OUT = 10  # one picture in so many
+_HELD_OUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ class Picture:
         return f"{counted(len(self.things), 'thing')}: {', '.join(named)}"
 
     @property
-    def held_out(self) -> bool:
-        """Whether it is kept for evaluation: by what is shown; a sign, of which there are few, by its looks."""
-        shown = f"{self.sign} {self.seed}" if self.sign else " ".join(f"{t.shape} {t.colour} {t.place}" for t in self.things)
-        return int.from_bytes(hashlib.blake2b(shown.encode(), digest_size=4).digest(), "big") % _HELD_OUT == 0
+    def split(self) -> Split:
+        """A tenth of the pictures is kept for evaluation: by what is shown; of signs, of which there are few, by the seed too."""
+        shown = f"{self.sign} {self.seed}" if self.sign else " ".join(f"{thing.shape} {thing.colour} {thing.place}" for thing in self.things)
+        return split_of(shown, _HELD_OUT)
 
 
 def any_picture(rng: np.random.Generator, split: Split) -> Picture:
@@ -96,7 +96,7 @@ def of_split(split: Split, draw: Callable[[], Picture]) -> Picture:
     """The first picture of `draw` that `split` may use."""
     while True:
         picture = draw()
-        if picture.held_out == (split is Split.TEST):
+        if picture.split is split:
             return picture
 
 

@@ -1,6 +1,6 @@
 """What is asked about pictures, and the right answers: the skill `pictures`.
 
-The wordings are in `skills/pictures.yaml`, what is shown in `pictures`. Answers come from a closed set (`PictureSkill.answers`), for a small model
+The wordings are in `pictures.yaml`, what is shown in `datagen.pictures`. Answers come from a closed set (`PictureSkill.answers`), for a small model
 learns them by heart; so a crowd is counted rather than told thing by thing.
 """
 
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from omni_core.datagen.exchange import Exchange, Split
 from omni_core.datagen.painting import COLOURS, PLACES, SHAPES
 from omni_core.datagen.pictures import MOST, SIGNS, WHERE, Picture, alike, article, counted, draw_sign, draw_things, of_split, pick, some
+from omni_core.datagen.sentences import read_yaml, spoken_form
 from omni_core.errors import ConfigError, DataError
 
-WORDINGS = Path(__file__).parent / "skills" / "pictures.yaml"
+WORDINGS = Path(__file__).parent / "pictures.yaml"
 
 Slots = dict[str, str]
 
@@ -34,13 +34,13 @@ class PictureSkill:
 
     def __init__(self, wordings: Path = WORDINGS) -> None:
         self._wordings = _read_wordings(wordings)
-        self._asked: dict[str, tuple[str, Slots]] = {}  # question -> its kind and what fills its slots
+        self._asked: dict[str, tuple[str, Slots]] = {}  # spoken form of a question -> its kind and what fills its slots
         for kind, by_split in self._wordings.items():
             for template, slots in itertools.product(itertools.chain(*by_split.values()), _fillings(kind)):
                 question = _fill(template, slots)
-                if question in self._asked:
+                if spoken_form(question) in self._asked:
                     raise ConfigError(f"{wordings}, {kind}: {question!r} is there twice; every wording must be its own")
-                self._asked[question] = kind, slots
+                self._asked[spoken_form(question)] = kind, slots
 
     def spoken(self, rng: np.random.Generator, split: Split) -> str:
         """A question; every kind is as likely."""
@@ -50,16 +50,16 @@ class PictureSkill:
     def draw(self, rng: np.random.Generator, split: Split, question: str | None = None) -> Exchange:
         """A question with a picture that it fits. Raises DataError for a `question` that the wordings do not hold."""
         question = question or self.spoken(rng, split)
-        if question not in self._asked:
-            raise DataError(f"{question!r} is no question about pictures: the wordings have changed since it was made; make the questions again")
-        name, slots = self._asked[question]
+        if spoken_form(question) not in self._asked:
+            raise DataError(f"pictures: {question!r} is no question of pictures.yaml: made of older wordings? Run `omni data speech` again")
+        name, slots = self._asked[spoken_form(question)]
         kind = _KINDS[name]
         picture = of_split(split, lambda: kind.draw(rng, slots))
         return Exchange(self.name, question, kind.answer(picture, slots), picture=picture)
 
     def kind_of(self, question: str) -> str:
-        """The kind of a question, as the wordings' file names it; for scores by kind."""
-        return self._asked[question][0]
+        """The kind of a question, as `pictures.yaml` names it; for scores by kind. Raises KeyError for one that it does not hold."""
+        return self._asked[spoken_form(question)][0]
 
     def answers(self) -> list[str]:
         """Every answer that `draw` can give."""
@@ -220,10 +220,7 @@ def _fill(template: str, slots: Slots) -> str:
 
 def _read_wordings(path: Path) -> dict[str, dict[Split, list[str]]]:
     """Templates by kind and split. Raises ConfigError that names the kind and what is wrong with it."""
-    try:
-        kinds = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: can't be read ({error}): write YAML as in {WORDINGS.name}") from error
+    kinds = read_yaml(path)
     if not isinstance(kinds, dict) or kinds.keys() != _KINDS.keys():
         raise ConfigError(f"{path}: needs exactly the kinds {', '.join(_KINDS)}")
     wordings = {}
