@@ -212,6 +212,8 @@ class ShardWriter(Generic[Job]):
     def _encode(self, job: Job) -> tuple[dict[str, Any], bytes] | None:
         try:
             clip = self.make(job)
+            if not len(clip.wave):
+                raise DataError(f"{self.name}: {job!r} gave an empty clip; leave it out with skip_bad (`--skip-bad`)")
         except OmniError:
             if not self.skip_bad:
                 raise
