@@ -1,69 +1,65 @@
-import json
-from pathlib import Path
+from collections import Counter
 
 import numpy as np
 import pytest
-import soundfile
 
 from omni_core.datagen import speech
-from omni_core.datagen.questions import DEMO_QUESTIONS, QUESTIONS, write_demo_questions
+from omni_core.datagen.exchange import Split
 from omni_core.datagen.sentences import load_dialogues
-from omni_core.datagen.speech import SpeechConfig, SpeechSet
-from omni_core.datagen.voices import EVALUATION_VARIANTS, QUESTION_VOICES
+from omni_core.datagen.skills import SKILLS
+from omni_core.datagen.speech import OPEN, SIZES, TALK, UNCLEAR, SpeechConfig, SpeechSet, make_speech
+from omni_core.datagen.voices import EVALUATION_VARIANTS
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.mark.speech
-def test_a_small_set_is_made_read_and_gone_on_with(tmp_path):
-    config = SpeechConfig(str(tmp_path), open_clips=5, takes=0, held_out_clips=4, part_clips=3)
-    speech.run(config)
-    folder = tmp_path / "speech"
-    clips = SpeechSet(folder, speech.OPEN)
-    assert len(clips) == 5
-    for index in range(5):
-        wave = clips.wave(index)
-        assert wave.dtype == np.float32
-        assert len(wave) == clips.rows[index]["samples"] > 3000
-        assert clips.rows[index]["voice"]["speaker"] not in (*EVALUATION_VARIANTS, "rms")
-    held_out = SpeechSet(folder, speech.HELD_OUT_FLITE)
-    assert {row["voice"]["speaker"] for row in held_out.rows} == {"rms"}
-    assert [row["dialogue"] is None for row in held_out.rows] == [True, False, True, False]
-
-    before = (folder / "open-00000.npy").read_bytes()
-    (folder / "open-00000.jsonl").unlink()
-    assert len(SpeechSet(folder, speech.OPEN)) == 2
-    speech.run(config)
-    assert (folder / "open-00000.npy").read_bytes() == before
-
-    answers = [json.loads(line) for line in (tmp_path / "answers" / "manifest.jsonl").read_text().splitlines()]
-    assert [row["text"] for row in answers] == [dialogue.answer for dialogue in load_dialogues()]
-    wave, rate = soundfile.read(tmp_path / "answers" / answers[0]["audio"])
-    assert (rate, len(wave)) == (24_000, answers[0]["samples"])
+SMALL = SpeechConfig(scale=0.001, shard_clips=30)
 
 
-def test_each_part_of_the_questions_is_a_mixture():
-    config = SpeechConfig(takes=3)
-    listed = speech._question_list(config)
-    assert len(listed) == 3 * sum(len(dialogue.wordings) for dialogue in load_dialogues())
-    assert len({name for _, name in listed[:200]}) > 35
+def test_every_skill_has_a_set():
+    assert set(SIZES) == {OPEN, *SKILLS}
 
 
-@pytest.mark.parametrize(
-    ("folder", "count"), [("tests/assets/questions", QUESTIONS * len(QUESTION_VOICES)), ("clients/questions", len(DEMO_QUESTIONS))]
-)
-def test_the_questions_that_ship_are_those_of_the_dialogues(folder, count):
-    answers = {dialogue.question: dialogue.answer for dialogue in load_dialogues()}
-    rows = [json.loads(line) for line in (ROOT / folder / "manifest.jsonl").read_text().splitlines()]
-    assert len({row["audio"] for row in rows}) == count
-    for row in rows:
-        assert answers[row["question"]] == row["expect"]
-        info = soundfile.info(ROOT / folder / row["audio"])
-        assert (info.samplerate, info.channels) == (16_000, 1)
+def test_each_shard_of_the_talk_is_a_mixture():
+    shards = speech._shards(SpeechConfig(scale=0.05), TALK)
+    assert Counter(job.text for shard in shards for job in shard) == Counter(
+        {text: 2 for dialogue in load_dialogues() for text in dialogue.wordings}
+    )
+    answers = {SKILLS[TALK].draw(np.random.default_rng(0), Split.TRAIN, job.text).answer for job in shards[0]}
+    assert len(answers) > 0.8 * len(load_dialogues())
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_larger_scale_only_adds_shards(name):
+    small, large = (speech._shards(SpeechConfig(scale=scale, shard_clips=10), name) for scale in (0.02, 0.05))
+    whole = [list(shard) for shard in small if len(shard) == 10]
+    assert [list(shard) for shard in large[: len(whole)]] == whole
+
+
+def test_no_clip_is_of_a_held_out_voice_or_sentence():
+    for name in SIZES:
+        for job in speech._shards(SMALL, name)[0]:
+            assert job.voice.speaker not in (*EVALUATION_VARIANTS, "rms")
+            if name not in (OPEN, UNCLEAR):
+                assert SKILLS[name].draw(np.random.default_rng(0), Split.TRAIN, job.text).question == job.text
 
 
 @pytest.mark.speech
-def test_questions_are_written_the_same_each_time(tmp_path):
-    write_demo_questions(tmp_path)
-    for name in DEMO_QUESTIONS:
-        assert (tmp_path / f"{name}.flac").read_bytes() == (ROOT / "clients/questions" / f"{name}.flac").read_bytes()
+def test_small_sets_are_made_and_read(tmp_path):
+    config = SpeechConfig(str(tmp_path), scale=0.001, sets=(OPEN, "sums", UNCLEAR))
+    assert make_speech(config) == 0
+    for name, clips in ((OPEN, 60), ("sums", 14), (UNCLEAR, 2)):
+        spoken = SpeechSet(tmp_path / "speech", name)
+        assert (len(spoken), spoken.rate) == (clips, 16_000)
+        for index, row in enumerate(spoken.rows):
+            assert set(row) == {"text", "skill", "voice", "samples"}
+            assert row["skill"] == name
+            assert bool(row["text"]) == (name != UNCLEAR)
+            assert 3000 < len(spoken.wave(index)) == row["samples"]
+
+
+@pytest.mark.speech
+@pytest.mark.parametrize("kind", speech._UNINTELLIGIBLE)
+def test_each_kind_without_meaning_is_sound_without_text(kind):
+    voice = speech.training_voice(np.random.default_rng(0), 0.0)
+    clip = speech.make_clip(speech.Job("what is the time", UNCLEAR, voice, kind, seed=3))
+    assert clip.row["text"] == ""
+    assert 0.01 < np.sqrt(np.mean(np.square(clip.wave))) < 0.2
+    np.testing.assert_array_equal(clip.wave, speech.make_clip(speech.Job("what is the time", UNCLEAR, voice, kind, seed=3)).wave)

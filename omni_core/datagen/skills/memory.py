@@ -23,7 +23,9 @@ _TOLD_BETWEEN_SHARE = 0.3  # of the other turns: another fact, not a dialogue
 
 
 @dataclass(frozen=True)
-class _Fact:
+class Fact:
+    """One kind of fact."""
+
     name: str
     values: tuple[str, ...]
     statements: tuple[str, ...]
@@ -33,6 +35,7 @@ class _Fact:
     answer: str
 
     def told(self, statement: str, value: str) -> Turn:
+        """The turn in which `value` is told by `statement`."""
         return Turn(sentence_case(statement.format(v=value)), sentence_case(self.acknowledgement.format(v=value)))
 
 
@@ -44,27 +47,27 @@ class MemorySkill:
     def __init__(self) -> None:
         data = read_templates("memory.yaml", ("facts", "unknown", "echoes"))
         self._unknown: str = data["unknown"]
-        self._facts = [_fact(name, entry) for name, entry in data["facts"].items()]
+        self.facts = [_fact(name, entry) for name, entry in data["facts"].items()]
         self._echoes: dict[str, dict[str, Any]] = data["echoes"]
         if set(self._echoes) != {"answer", "question"} or any(set(echo) != _ECHO_KEYS for echo in self._echoes.values()):
             raise ConfigError(f"memory.yaml: echoes must be `answer` and `question`, each with {', '.join(sorted(_ECHO_KEYS))}")
         self._statements = {
             spoken_form(turn.question): turn
-            for fact in self._facts for value in fact.values for statement in fact.statements for turn in [fact.told(statement, value)]
+            for fact in self.facts for value in fact.values for statement in fact.statements for turn in [fact.told(statement, value)]
         }  # fmt: skip
-        self._asked = {spoken_form(text): fact for fact in self._facts for text in (*fact.questions, fact.held_out)}
+        self._asked = {spoken_form(text): fact for fact in self.facts for text in (*fact.questions, fact.held_out)}
         self._echoed = {spoken_form(text): name for name, echo in self._echoes.items() for text in (*echo["questions"], echo["held_out"])}
 
     def spoken(self, rng: np.random.Generator, split: Split) -> str:
         """A statement, a question about one, or about the last turn. TEST speaks held-out questions only."""
         part = rng.random()
         if split is Split.TEST:
-            return self._echoes[_choice(rng, list(self._echoes))]["held_out"] if part < _ECHO_SHARE else _choice(rng, self._facts).held_out
+            return self._echoes[_choice(rng, list(self._echoes))]["held_out"] if part < _ECHO_SHARE else _choice(rng, self.facts).held_out
         if part < _STATEMENT_SHARE:
-            return self._tell(rng, _choice(rng, self._facts)).question
+            return self._tell(rng, _choice(rng, self.facts)).question
         if part < _STATEMENT_SHARE + _ECHO_SHARE:
             return _choice(rng, self._echoes[_choice(rng, list(self._echoes))]["questions"])
-        return _choice(rng, _choice(rng, self._facts).questions)
+        return _choice(rng, _choice(rng, self.facts).questions)
 
     def draw(self, rng: np.random.Generator, split: Split, question: str | None = None) -> Exchange:
         """An exchange with the turns that it needs, or, sometimes, without. DataError for a question of another kind."""
@@ -81,13 +84,13 @@ class MemorySkill:
     def answers(self) -> list[str]:
         """Every answer there is: what is told, recalled, unknown, and what may be echoed."""
         told = [turn.answer for turn in self._statements.values()]
-        recalled = [sentence_case(fact.answer.format(v=value)) for fact in self._facts for value in fact.values]
+        recalled = [sentence_case(fact.answer.format(v=value)) for fact in self.facts for value in fact.values]
         unknown = [self._unknown, *(echo["unknown"] for echo in self._echoes.values())]
         turns = [Turn(dialogue.question, dialogue.answer) for dialogue in load_dialogues()]
         echoed = [self._echoed_answer(name, turn) for name in self._echoes for turn in turns if _short(turn)]
         return list(dict.fromkeys((*told, *recalled, *unknown, *echoed)))
 
-    def _recall(self, rng: np.random.Generator, split: Split, question: str, fact: _Fact) -> Exchange:
+    def _recall(self, rng: np.random.Generator, split: Split, question: str, fact: Fact) -> Exchange:
         if rng.random() < _UNKNOWN_SHARE:
             others = tuple(self._other(rng, fact)[0] for _ in range(rng.integers(3)))
             return Exchange(self.name, question, self._unknown, others)
@@ -113,19 +116,19 @@ class MemorySkill:
     def _echoed_answer(self, name: str, turn: Turn) -> str:
         return self._echoes[name]["answer"].format(v=turn.answer if name == "answer" else turn.question)
 
-    def _tell(self, rng: np.random.Generator, fact: _Fact, value: str | None = None) -> Turn:
+    def _tell(self, rng: np.random.Generator, fact: Fact, value: str | None = None) -> Turn:
         return fact.told(_choice(rng, fact.statements), value or _choice(rng, fact.values))
 
-    def _other(self, rng: np.random.Generator, fact: _Fact) -> tuple[Turn, str]:
+    def _other(self, rng: np.random.Generator, fact: Fact) -> tuple[Turn, str]:
         """A turn that doesn't tell `fact`, and what it is called in a held-out combination."""
         if rng.random() < _TOLD_BETWEEN_SHARE:
-            other = _choice(rng, [entry for entry in self._facts if entry is not fact])
+            other = _choice(rng, [entry for entry in self.facts if entry is not fact])
             return self._tell(rng, other), other.name
         turn = talk_turn(rng)
         return turn, turn.question
 
 
-def _fact(name: str, entry: dict[str, Any]) -> _Fact:
+def _fact(name: str, entry: dict[str, Any]) -> Fact:
     if set(entry) not in (_FACT_KEYS | {"values"}, _FACT_KEYS | {"numbers"}):
         raise ConfigError(f"memory.yaml, fact {name!r}: needs the keys {', '.join(sorted(_FACT_KEYS))}, and values or numbers")
     if "numbers" in entry:
@@ -133,7 +136,7 @@ def _fact(name: str, entry: dict[str, Any]) -> _Fact:
         values = tuple(number_words(number) for number in range(first, last + 1, step))
     else:
         values = tuple(entry["values"])
-    return _Fact(name, values, tuple(entry["statements"]), entry["acknowledgement"], tuple(entry["questions"]), entry["held_out"], entry["answer"])
+    return Fact(name, values, tuple(entry["statements"]), entry["acknowledgement"], tuple(entry["questions"]), entry["held_out"], entry["answer"])
 
 
 def _short(turn: Turn) -> bool:
