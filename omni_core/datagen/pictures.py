@@ -1,4 +1,7 @@
-"""Pictures that nano learns to see: what one shows, and which are held out. How it looks is `painting`'s, what is asked about it `skills.pictures`'s."""
+"""Pictures that nano learns to see: what one shows, and which are held out.
+
+How it looks is `painting`'s business, what is asked about it that of `skills.pictures`.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +133,7 @@ def pick(rng: np.random.Generator, items: Sequence[T]) -> T:
 
 
 def counted(count: int, thing: str) -> str:
-    """"two red circles", "one thing"."""
+    """A number of things in words: two red circles, one thing."""
     return f"{NUMBERS[count]} {thing}{'' if count == 1 else 's'}"
 
 

@@ -1,8 +1,8 @@
 """nano's vision encoder: a small convolutional network down to a grid of features, and attention among them.
 
-A patch embedding of stride 4 and two strided convolutions take a 112-pixel square to 7 x 7 features; their mean, the class token, is put before them and
-attention layers let all 50 see each other. So the features have CLIP ViT-B/32's shape and order, and prompts are the same. Pre-trained by captioning
-(`training.vision`).
+A patch embedding of stride 4 and two strided convolutions take a 112-pixel square to 7 x 7 features; their mean, the class token, is put
+before them, and attention layers let all 50 see each other. So the features have CLIP ViT-B/32's number and order, and prompts are the same.
+Pre-trained by captioning (`training.vision`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,11 @@ class PatchVision(VisionEncoder):
 
     def pixels(self, picture: Image.Image) -> Tensor:
         """[3, resolution, resolution] float32, -1 to 1, of an RGB picture."""
-        return 2 * square_pixels(picture, self.config.resolution) - 1
+        return self.normalise(square_pixels(picture, self.config.resolution))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Pixels of 0 to 1 as `forward` takes them: -1 to 1."""
+        return 2 * pixels - 1
 
     def forward(self, pixels: Tensor) -> Tensor:
         """`pixels` [B, 3, resolution, resolution] -> features [B, 50, width], the class token first, then the grid row by row."""
