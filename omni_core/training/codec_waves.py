@@ -41,7 +41,7 @@ class Waves:
         clips = np.stack([self._cut(rng, length) for _ in range(batch)])
         for clip in clips:
             if rng.random() < noise_share:
-                other = self._cut(rng, length) if rng.random() < 0.5 else coloured_noise(length, rng.choice(list(NOISES.values())), rng)
+                other = self._cut(rng, length) if rng.random() < 0.5 else coloured_noise(length, rng.choice(list(NOISES.values())), rng, SAMPLE_RATE)
                 clip += other * (_rms(clip) / _rms(other) * 10 ** (-rng.uniform(*_SNR_DB) / 20))
         return torch.from_numpy(clips * 10 ** (rng.uniform(*_GAIN_DB, (batch, 1)) / 20).astype(np.float32))
 

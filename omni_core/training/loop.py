@@ -1,7 +1,7 @@
 """The loop around every training run: progress, figures, saving, resuming, stopping.
 
-Owns nothing of what is learned: a `Learner` does one update a step and keeps its own state. Everything random in a learner is drawn from (seed, step),
-so that a run that was killed and resumed gives the same weights as one that was not (bit for bit on a CPU in float32).
+Owns nothing of what is learned: a `Learner` does one update a step and keeps its own state. Everything random in a learner is drawn from
+(seed, step), so that a run that was killed and resumed gives the same weights as one that was not (bit for bit on a CPU in float32).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -71,10 +73,11 @@ class Team:
 def run_loop(
     name: str, learner: Learner, config: LoopConfig, folder: Path, *, resume: bool = False, max_minutes: float | None = None, team: Team | None = None
 ) -> bool:
-    """Train to `config.steps`, or until `max_minutes` have passed; a state is saved at the end and on Ctrl-C. Whether the run reached its end.
+    """Train to `config.steps`, or until `max_minutes` have passed. Whether the run reached its end.
 
-    resume: go on from the state in `folder` (from the start when there is none yet). Without it an old state is an error, so that nothing is lost by a slip.
-    Raises TrainingError (a loss that is not finite, a full disk) and CheckpointError (a state of another shape), with the step and the remedy.
+    A state is saved at the end and on Ctrl-C or SIGTERM, which wait for the end of the step and come out as KeyboardInterrupt.
+    resume: go on from the state in `folder` (from the start when there is none yet). Without it an old state is an error: nothing is lost by a slip.
+    Raises TrainingError (a figure that is not finite, a full disk) and CheckpointError (a state of another shape), with the step and the remedy.
     """
     team = team or Team()
     state = folder / STATE
@@ -93,13 +96,13 @@ def run_loop(
         saved_step, saved_at = step, time.monotonic()
 
     started = last = saved_at = time.monotonic()
+    interrupts = _Interrupts()
     try:
-        while step < config.steps:
+        while step < config.steps and not team.any(interrupts.wanted):
             figures = learner.learn(step)
-            if team.any(not math.isfinite(figures["loss"])):
-                raise TrainingError(
-                    f"{name}: the loss is {figures['loss']} at step {step}: lower the rate, or look for bad data; {state} holds step {saved_step}"
-                )
+            bad = {key: value for key, value in figures.items() if not math.isfinite(value)}  # a bad gradient: the next loss would tell too late
+            if team.any(bool(bad)):
+                raise TrainingError(f"{name}: {_told(bad)} at step {step}: lower the rate, or look for bad data; {state} holds step {saved_step}")
             step += 1
             now = time.monotonic()
             seconds, last = seconds + now - last, now
@@ -121,13 +124,32 @@ def run_loop(
         save()
         if step >= config.steps and team.main:
             learner.finish(folder)
-    except KeyboardInterrupt:
-        save()
-        raise
     finally:
+        interrupts.restore()
         bar.close()
         writer.close()
+    if interrupts.wanted:
+        raise KeyboardInterrupt
     return step >= config.steps
+
+
+class _Interrupts:
+    """Ctrl-C and SIGTERM wait, so that what is saved is the state between two steps; a second signal does not wait."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        self._before = {number: signal.signal(number, self._note) for number in numbers}
+
+    def restore(self) -> None:
+        """Put the handlers back that were there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.wanted:
+            raise KeyboardInterrupt
+        self.wanted = True
 
 
 def save_state(path: Path, learner: Learner, step: int, seconds: float) -> None:
@@ -148,7 +170,8 @@ def _restore(path: Path, learner: Learner) -> tuple[int, float]:
         saved = torch.load(path, map_location=_CPU, weights_only=True)
         learner.restore(saved["learner"])
     except Exception as error:
-        raise CheckpointError(f"{path}: does not fit this configuration ({error}): train anew in another folder, or put the old configuration back") from error
+        remedy = "train anew in another folder, or put the old configuration back"
+        raise CheckpointError(f"{path}: does not fit this configuration ({error}): {remedy}") from error
     return saved["step"], saved["seconds"]
 
 

@@ -5,6 +5,7 @@ A batch is a function of its step alone, so a run may start anywhere and the num
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -27,7 +28,10 @@ def batches(make: Callable[[int], T], start: int, stop: int, workers: int) -> It
         yield from map(make, range(start, stop))
         return
     own = torch.Generator().manual_seed(0)  # the loader would draw from the global one, and training with it
-    loader = DataLoader(_Made(make), batch_size=None, sampler=range(start, stop), num_workers=workers, prefetch_factor=_AHEAD, generator=own)
+    steps = range(start, stop)
+    loader = DataLoader(
+        _Made(make), batch_size=None, sampler=steps, num_workers=workers, prefetch_factor=_AHEAD, generator=own, worker_init_fn=_ignore_interrupts
+    )
     for made in loader:
         if isinstance(made, OmniError):
             raise made
@@ -44,3 +48,8 @@ class _Made(Dataset[T | OmniError], Generic[T]):
         except OmniError as error:  # the loader would bury its message under a traceback
             return error
 
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal: the loop finishes its step first, and ends the workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # of the loop's own handler there is a copy here

@@ -8,13 +8,15 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from omni_core.datagen import augment
 from omni_core.encoders.base import AudioEncoder
 from omni_core.encoders.chunked import ChunkedEncoder
 from omni_core.encoders.mel import LogMel, log_power
-from omni_core.training.encoders import pad_mels
+from omni_core.encoders.vision import VisionEncoder
+from omni_core.training.encoders_clips import pad_mels
 
 _MEL_PER_FEATURE = 4
 

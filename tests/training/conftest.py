@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +24,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def write_config() -> Callable[[Path, str, dict[str, Any]], Path]:
-    """write_config(folder, "codec.yaml", changes) -> a copy of that configuration in the folder, with the changes (nested ones are merged)."""
+    """write_config(folder, "codec.yaml", changes) -> a copy of that configuration in the folder; changes of loop, codec and encoder are merged."""
 
     def write(folder: Path, name: str, changes: dict[str, Any]) -> Path:
         values = yaml.safe_load((CONFIGS / name).read_text(encoding="utf-8"))
@@ -36,14 +37,14 @@ def write_config() -> Callable[[Path, str, dict[str, Any]], Path]:
 
 
 class Interrupted:
-    """A learner whose run is interrupted, as by Ctrl-C, before step `at`."""
+    """A learner whose run gets a Ctrl-C in the middle of step `at`."""
 
     def __init__(self, learner: Any, at: int) -> None:
         self.learner, self.at = learner, at
 
     def learn(self, step: int) -> Any:
         if step == self.at:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return self.learner.learn(step)
 
     def __getattr__(self, name: str) -> Any:
@@ -52,7 +53,7 @@ class Interrupted:
 
 @pytest.fixture(scope="session")
 def run_until() -> Callable[[Any, int], None]:
-    """run_until(learner, step): train and stop before that step; what an earlier call left is gone on from."""
+    """run_until(learner, step): train and stop after that step; what an earlier call left is gone on from."""
 
     def run(learner: Any, at: int) -> None:
         with pytest.raises(KeyboardInterrupt):
@@ -63,7 +64,7 @@ def run_until() -> Callable[[Any, int], None]:
 
 def _merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
     for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(values[key], dict):
+        if key in ("loop", "codec", "encoder"):
             _merge(values[key], value)
         else:
             values[key] = value
