@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import soxr
 import torch
 
 SAMPLE_RATE = 16_000
+_FFT_STEP = 512  # lengths that are multiples of it are quick to transform
 NOISES = {"white": 0.0, "pink": 1.0, "brown": 2.0}  #: exponent of the fall of power with frequency
 
 
@@ -53,9 +55,9 @@ def add_noise(wave: np.ndarray, noise: np.ndarray, snr_db: float, rng: np.random
 def reverberate(wave: np.ndarray, decay_s: float, wet: float, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> np.ndarray:
     """`wave` [N] in a simple room: exponentially decaying noise (60 dB in `decay_s`) at `wet` times the direct sound's energy."""
     length = int(decay_s * rate)
-    tail = rng.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
+    tail = rng.standard_normal(length, np.float32) * np.exp(np.linspace(0, -3 * np.log(10), length, dtype=np.float32))
     tail[: int(0.002 * rate)] = 0
-    response = tail * np.sqrt(wet / np.square(tail).sum())
+    response = tail * np.float32(np.sqrt(wet / np.square(tail).sum()))
     response[0] += 1
     size = _fft_size(len(wave) + length)
     return np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)[: len(wave)].astype(np.float32)
@@ -74,15 +76,33 @@ def _fft_size(samples: int) -> int:
     return min(factor << max(0, -(-samples // factor) - 1).bit_length() for factor in (2, 3, 5, 9, 15))
 
 
+def overdrive(wave: np.ndarray, decibels: float) -> np.ndarray:
+    """`wave` [N] through a microphone turned up `decibels` too far: its peaks are cut off, so much below the highest."""
+    limit = np.abs(wave).max(initial=0.0) * 10 ** (-decibels / 20)
+    return np.clip(wave, -limit, limit)
+
+
+def change_speed(wave: np.ndarray, factor: float) -> np.ndarray:
+    """`wave` [N] at 16 kHz played `factor` times as fast, and so higher: [N / factor]."""
+    return soxr.resample(wave, SAMPLE_RATE * factor, SAMPLE_RATE, quality="LQ")
+
+
 def distort_wave(wave: np.ndarray, noises: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """A training clip [N] as a microphone might hear it: silence around, then sometimes a room, half the time noise (0 to 30 dB), any loudness."""
-    wave = np.pad(wave, (int(rng.uniform(0, 0.4) * SAMPLE_RATE), int(rng.uniform(0, 0.6) * SAMPLE_RATE)))
+    """A training clip [N] as a microphone might hear it, about 2 ms for 3 s: now and then at another speed; silence around; sometimes in a
+    room; half the time noise (-5 to 30 dB, mostly above 5); now and then a narrow band or peaks cut off; any loudness.
+    """
+    if rng.random() < 0.1:
+        wave = change_speed(wave, rng.uniform(0.9, 1.1))
+    before, after = int(rng.uniform(0, 0.4) * SAMPLE_RATE), int(rng.uniform(0, 0.6) * SAMPLE_RATE)
+    wave = np.pad(wave, (before, after + -(before + len(wave) + after) % _FFT_STEP))
     if rng.random() < 0.3:
         wave = reverberate(wave, rng.uniform(0.1, 0.5), rng.uniform(0.05, 0.6), rng)
     if rng.random() < 0.5:
-        wave = add_noise(wave, noises[int(rng.integers(len(noises)))], rng.uniform(0, 30), rng)
+        wave = add_noise(wave, noises[int(rng.integers(len(noises)))], rng.triangular(-5, 20, 30), rng)
     if rng.random() < 0.1:
         wave = band_limit(wave, rng.uniform(50, 250), rng.uniform(3400, 7500))
+    if rng.random() < 0.1:
+        wave = overdrive(wave, rng.uniform(3, 15))
     return wave * np.float32(10 ** (rng.uniform(-18, 6) / 20))
 
 

@@ -41,6 +41,30 @@ def test_a_room_only_adds_after_the_sound(tone):
     assert np.abs(wet[:800]).max() < 1e-6
 
 
+def test_overdrive_cuts_the_peaks_and_nothing_else(tone):
+    cut = augment.overdrive(tone, 6)
+    assert np.abs(cut).max() == pytest.approx(0.05, rel=0.01)
+    low = np.abs(tone) < 0.05
+    np.testing.assert_array_equal(cut[low], tone[low])
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_speed_moves_pitch_and_length_together(tone, factor):
+    fast = augment.change_speed(tone, factor)
+    assert len(fast) == pytest.approx(16_000 / factor, abs=1)
+    assert np.abs(np.fft.rfft(fast, 16_000)).argmax() == pytest.approx(440 * factor, abs=2)
+
+
+def test_distorted_clips_stay_finite_float32(tone):
+    rng = np.random.default_rng(0)
+    noises = augment.noise_bank([tone], rng)
+    for _ in range(100):
+        wave = augment.distort_wave(tone, noises, rng)
+        assert wave.dtype == np.float32
+        assert np.isfinite(wave).all()
+        assert 0.9 * 16_000 / 1.1 < len(wave) < 16_000 / 0.9 + 16_000
+
+
 def test_stretch_and_warp_keep_what_they_should():
     power = torch.rand(50, 80)
     assert augment.stretch_mel(power, 1.2).shape == (60, 80)
