@@ -17,14 +17,24 @@ from omni_core.checkpoint import Bundle
 from omni_core.checkpoint.names import to_reference
 from omni_core.checkpoint.reference_config import reference_config
 from omni_core.codec.causal import CausalCodec
-from omni_core.config import BackboneConfig, CausalCodecConfig, ChunkedEncoderConfig, ClipConfig, LayoutConfig, ListenerConfig, ModelConfig
+from omni_core.config import (
+    BackboneConfig,
+    CausalCodecConfig,
+    ChunkedEncoderConfig,
+    ClipConfig,
+    LayoutConfig,
+    ListenerConfig,
+    ModelConfig,
+    VisionConfig,
+)
 from omni_core.encoders.chunked import ChunkedEncoder
 from omni_core.encoders.clip import ClipVision
+from omni_core.encoders.patches import PatchVision
 from omni_core.models import OmniModel
 from omni_core.tokens import Tokenizer
 
 BACKBONE = BackboneConfig(layers=2, width=32, heads=6, kv_heads=2, head_size=8, mlp=48, rope_base=10_000.0, norm_eps=1e-6, max_positions=128)
-NANO = ModelConfig("nano", LayoutConfig(256, 264, 32, 40), BACKBONE, 16, None, 24, image_overwrites_input=False)
+NANO = ModelConfig("nano", LayoutConfig(256, 264, 32, 40), BACKBONE, 16, 32, 24, image_overwrites_input=False)
 RELEASED = ModelConfig("released", LayoutConfig(256, 320, 32, 96), BACKBONE, 32, 16, 48, image_overwrites_input=True)  # 64 special ids each, as there
 SNAC_CONFIG = {
     "sampling_rate": 24_000, "encoder_dim": 4, "encoder_rates": [2, 4, 8, 8], "decoder_dim": 32, "decoder_rates": [8, 8, 4, 2],
@@ -55,7 +65,8 @@ def nano() -> Bundle:
     )
     sizes = {"encoder_width": 16, "encoder_layers": 1, "latent": 8, "decoder_width": 16, "frame_layers": 1, "decoder_layers": 1, "expansion": 2}
     codec = CausalCodec(CausalCodecConfig(codes=32, code_dim=4, mels=16, fft=1024, hop=256, delay=512, **sizes))
-    return Bundle(random_model(NANO), byte_tokenizer(), encoder.eval(), None, codec.eval(), "nano", listener=ListenerConfig(4, 0.5), memory_turns=2)
+    eye = PatchVision(VisionConfig(32, stem_width=8, middle_width=8, middle_layers=1, width=32, layers=1, attention_layers=1, heads=2, mlp=16))
+    return Bundle(random_model(NANO), byte_tokenizer(), encoder.eval(), eye.eval(), codec.eval(), "nano", ListenerConfig(4, 0.5), memory_turns=2)
 
 
 @pytest.fixture(scope="session")
