@@ -1,12 +1,17 @@
-"""Metrics: word error rate, an independent ear (pocketsphinx), STOI and PESQ.
+"""Metrics: word and character error rate, an independent ear (pocketsphinx), STOI and PESQ.
 
-pocketsphinx, pystoi and pesq come with the `train` extra and are imported when first needed.
+pocketsphinx, pystoi and pesq come with the `train` extra and are imported when first needed; without them the functions that need them raise
+MissingExtra.
 """
 
 from __future__ import annotations
 
+import importlib
+import multiprocessing
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,8 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_core.audio import resample
+from omni_core.errors import OmniError
 
-_EAR_RATE = 16_000  #: pocketsphinx's model, STOI and wide-band PESQ all work at this rate
+_EAR_RATE = 16_000  #: pocketsphinx's model and wide-band PESQ work at this rate
+_CLIPS_PER_WORKER = 10  #: fewer are heard sooner than a process has started
+_CLOSE_WORDS, _CLOSE_CHARACTERS = 0.2, 0.1  #: error rates up to which an answer counts as nearly right
+
+
+class MissingExtra(OmniError):
+    """A library of the extra `train` is not installed."""
 
 
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
@@ -44,6 +56,11 @@ def same_words(a: str, b: str) -> bool:
     return normalise(a) == normalise(b)
 
 
+def close_words(expected: str, answered: str) -> bool:
+    """Whether `answered` is nearly `expected`: at most 20 % word errors, or 10 % character errors."""
+    return word_errors(expected, answered).rate <= _CLOSE_WORDS or character_errors(expected, answered).rate <= _CLOSE_CHARACTERS
+
+
 @dataclass(frozen=True)
 class ErrorCount:
     """Edits against a reference; adds up over utterances."""
@@ -62,6 +79,11 @@ def word_errors(reference: str, hypothesis: str) -> ErrorCount:
     return edits(normalise(reference), normalise(hypothesis))
 
 
+def character_errors(reference: str, hypothesis: str) -> ErrorCount:
+    """Levenshtein distance over the characters of normalised words, the spaces between them included."""
+    return edits(" ".join(normalise(reference)), " ".join(normalise(hypothesis)))
+
+
 def edits(reference: Sequence[Any], hypothesis: Sequence[Any]) -> ErrorCount:
     """Levenshtein distance over any sequences."""
     row = list(range(len(hypothesis) + 1))
@@ -72,6 +94,27 @@ def edits(reference: Sequence[Any], hypothesis: Sequence[Any]) -> ErrorCount:
     return ErrorCount(row[-1], len(reference))
 
 
+def substitutions(reference: str, hypothesis: str) -> list[tuple[str, str]]:
+    """The words of `reference` that became another in `hypothesis`, with that other, along one cheapest alignment."""
+    a, b = normalise(reference), normalise(hypothesis)
+    cost = np.zeros((len(a) + 1, len(b) + 1), np.int64)  # [i, j]: edits from the first i words to the first j
+    cost[:, 0], cost[0] = np.arange(len(a) + 1), np.arange(len(b) + 1)
+    for i, expected in enumerate(a, 1):
+        for j, heard in enumerate(b, 1):
+            cost[i, j] = min(cost[i - 1, j - 1] + (expected != heard), cost[i - 1, j] + 1, cost[i, j - 1] + 1)
+    i, j, found = len(a), len(b), []
+    while i and j:
+        if cost[i, j] == cost[i - 1, j - 1] + (a[i - 1] != b[j - 1]):
+            i, j = i - 1, j - 1
+            if a[i] != b[j]:
+                found.append((a[i], b[j]))
+        elif cost[i, j] == cost[i - 1, j] + 1:
+            i -= 1
+        else:
+            j -= 1
+    return found[::-1]
+
+
 def total(counts: Sequence[ErrorCount]) -> ErrorCount:
     """The corpus-level count."""
     return ErrorCount(sum(c.errors for c in counts), sum(c.words for c in counts))
@@ -79,9 +122,7 @@ def total(counts: Sequence[ErrorCount]) -> ErrorCount:
 
 @lru_cache(maxsize=1)
 def _ear() -> Any:
-    from pocketsphinx import Decoder
-
-    return Decoder(samprate=_EAR_RATE, loglevel="FATAL")
+    return _extra("pocketsphinx").Decoder(samprate=_EAR_RATE, loglevel="FATAL")
 
 
 def transcribe(wave: NDArray[np.float32], sample_rate: int) -> str:
@@ -97,18 +138,34 @@ def transcribe(wave: NDArray[np.float32], sample_rate: int) -> str:
     return heard.hypstr if heard else ""
 
 
+def transcribe_all(clips: Sequence[tuple[NDArray[np.float32], int]]) -> Iterator[str]:
+    """`transcribe` of every (wave, rate), in order, on all cores where there are more than a few."""
+    _extra("pocketsphinx")
+    workers = min(len(os.sched_getaffinity(0)), len(clips) // _CLIPS_PER_WORKER)
+    if workers < 2:
+        yield from (transcribe(*clip) for clip in clips)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(transcribe, *zip(*clips, strict=True))
+
+
 def stoi(clean: NDArray[np.float32], degraded: NDArray[np.float32], sample_rate: int) -> float:
     """Short-time objective intelligibility, 0..1 (Taal 2011)."""
-    from pystoi import stoi as measure  # pyright: ignore[reportMissingImports]  (extra train)
-
+    measure = _extra("pystoi").stoi
     n = min(len(clean), len(degraded))
     return float(measure(clean[:n], degraded[:n], sample_rate))
 
 
 def pesq(clean: NDArray[np.float32], degraded: NDArray[np.float32], sample_rate: int) -> float:
     """Wide-band PESQ (ITU-T P.862.2), about 1..4.6."""
-    from pesq import pesq as measure  # pyright: ignore[reportMissingImports]  (extra train)
-
+    measure = _extra("pesq").pesq
     a, b = (resample(w, sample_rate, _EAR_RATE) for w in (clean, degraded))
     n = min(len(a), len(b))
     return float(measure(_EAR_RATE, a[:n], b[:n], "wb"))
+
+
+def _extra(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtra(f"{name} is not installed: pip install 'omni-duplex[train]'") from error

@@ -1,91 +1,176 @@
-"""`omni eval`: how well a model hears, answers and speaks."""
+"""`omni eval`: how well a model hears, sees, answers, speaks and knows when to stop."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clients.commands.arguments import add_command, add_json, add_model, print_json
 
+if TYPE_CHECKING:
+    from omni_core.evaluation.results import Evaluation
+
 EXAMPLES = """
-omni eval qa                                       # the bundled spoken questions
-omni eval qa --manifest tests/assets/questions/manifest.jsonl --json
+omni eval qa                                       # spoken questions: the test material, or what is bundled
+omni eval qa --listen                              # and how well pocketsphinx understands the answers (extra train, flite)
+omni eval all --report report                      # everything, with a page to look at and listen to: report/index.html
+omni eval asr --manifest my/recordings.jsonl --json
 omni eval codec                                    # needs `omni data codec` and the extra train
-omni eval qa --listen                              # and how well pocketsphinx understands the answers
 """
+
+ABOUT = {
+    "asr": "transcription",
+    "qa": "spoken questions",
+    "vision": "questions about pictures",
+    "irq": "stopping when told to",
+    "codec": "held-out sentences through the codec",
+}
 
 
 def add(commands: Any) -> None:
     """Declare the command."""
-    parser = add_command(commands, "eval", run, "measure how well a model hears, answers and speaks", EXAMPLES)
-    parser.add_argument("suite", choices=("qa", "codec"), help="qa: spoken questions, right answers; codec: held-out sentences through the codec")
+    parser = add_command(commands, "eval", run, "measure how well a model hears, sees, answers, speaks and knows when to stop", EXAMPLES)
+    suites = "; ".join(f"{name}: {what}" for name, what in ABOUT.items())
+    parser.add_argument("suite", choices=(*ABOUT, "all"), help=f"{suites}; all: these and the sound of the answers")
     add_model(parser)
     parser.add_argument(
-        "--manifest", type=Path, metavar="FILE", help="JSON lines with audio, expect and any of question, voice; default: the bundled questions"
+        "--manifest",
+        type=Path,
+        metavar="FILE",
+        help="JSON lines with audio (or text), expect and any of image, question, history, skill, voice, group, condition; "
+        "default: data/test/manifest.jsonl, which `omni data test` makes",
     )
-    parser.add_argument(
-        "--listen", action="store_true", help="also pocketsphinx's word error rate, on the answers and on flite's own voice (extra train, flite)"
-    )
-    parser.add_argument(
-        "--held-out", type=Path, default=Path("data/slt/held_out"), metavar="DIR", help="codec: made by `omni data codec`; default: %(default)s"
-    )
+    parser.add_argument("--listen", action="store_true", help="qa: also pocketsphinx's word error rate, on the answers and on flite's own voice")
+    parser.add_argument("--held-out", type=Path, metavar="DIR", help="codec: made by `omni data codec`; default: data/slt/held_out")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of what is drawn: the choice under --limit, scenes; default: %(default)s")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most so many questions, clips or hours of each suite")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write DIR/index.html: one page with plots and samples, complete in itself")
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print."""
-    return _codec(args) if args.suite == "codec" else _questions(args)
+    """Measure, print and write the report."""
+    import datetime
+    import time
 
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
 
-def _codec(args: argparse.Namespace) -> int:
-    """Held-out sentences through the codec."""
-    import dataclasses
-
-    from omni_core.checkpoint import load_bundle
-    from omni_core.errors import CheckpointError
-    from omni_core.evaluation.codec import measure, read_held_out
-
-    waves, texts = read_held_out(args.held_out)
-    codec = load_bundle(args.model, args.device).codec
-    if codec is None:
-        raise CheckpointError(f"{args.model}: has no codec; put one beside the model")
-    quality = measure(codec, waves, texts)
-    if args.json:
-        print_json(dataclasses.asdict(quality))
-    else:
-        print(f"{quality.clips} sentences: word error rate {quality.wer:.1%} (original {quality.wer_original:.1%}), "
-              f"STOI {quality.stoi:.3f}, PESQ {quality.pesq:.2f}")
-    return 0
-
-
-def _questions(args: argparse.Namespace) -> int:
-    """Ask every question."""
-    from rich.progress import track
-
-    import omni_core
     from clients.commands.demo import QUESTIONS
-    from omni_core.errors import InputError
-    from omni_core.evaluation.qa import ask, original_wer, read_manifest, summary
+    from omni_core.checkpoint import load_bundle
+    from omni_core.engine.client import default_threads
+    from omni_core.errors import ConfigError
+    from omni_core.evaluation.report import write_report
+    from omni_core.evaluation.results import Evaluation
+    from omni_core.evaluation.suites import HELD_OUT, SUITES, TEST_MANIFEST, Setting, evaluate
 
-    manifest = args.manifest or QUESTIONS / "manifest.jsonl"
-    if not manifest.is_file():
-        raise InputError(f"{manifest}: no such file; give a manifest of JSON lines")
-    questions = read_manifest(manifest)
-    omni = omni_core.load(args.model, device=args.device)
-    replies = list(track(ask(omni, questions, listen=args.listen), total=len(questions), description="asking", disable=args.json, transient=True))
-    report = summary(replies)
-    if args.listen:
-        report["original_wer"] = original_wer([reply.text for reply in replies])
+    if args.limit is not None and args.limit < 1:
+        raise ConfigError(f"--limit {args.limit}: measure at least one")
+    begin = time.perf_counter()
+    bundle = load_bundle(args.model, args.device)
+    if bundle.model.device.type == "cpu":
+        torch.set_num_threads(default_threads(bundle))
+    with Progress(console=Console(stderr=True), transient=True, disable=args.json) as progress:
+        setting = Setting(
+            bundle,
+            manifest=args.manifest or TEST_MANIFEST,
+            questions=None if args.manifest else QUESTIONS / "manifest.jsonl",
+            held_out=args.held_out or HELD_OUT,
+            seed=args.seed,
+            limit=args.limit,
+            listenable=args.report is not None,
+            track=lambda loop, count, name: progress.track(loop, count, description=name),
+        )
+        names = list(SUITES) if args.suite == "all" else ["qa", "speech"] if args.suite == "qa" and args.listen else [args.suite]
+        suites, not_run = evaluate(names, setting, keep_going=args.suite == "all")
+    evaluation = Evaluation(
+        model=bundle.name,
+        machine=_machine(bundle.model.device),
+        date=datetime.date.today().isoformat(),
+        command=_command(args),
+        seed=args.seed,
+        seconds=time.perf_counter() - begin,
+        suites=tuple(suites),
+        not_run=not_run,
+    )
     if args.json:
-        print_json(report)
-        return 0
-    print(f"{round(report['right'] * len(replies))} of {len(replies)} right ({report['right']:.1%})")
-    for voice, share in report["right_by_voice"].items():
-        print(f"  {voice or '(no voice named)'}: {share:.1%}")
-    for wrong in report["wrong"]:
-        print(f"  wrong: {wrong['question']} ({wrong['voice']}) got: {wrong['answered'].strip() or '(no words)'}")
-    if report["answer_wer"] is not None:
-        print(f"word error rate of the answers' sound: {report['answer_wer']:.1%}")
-        print(f"of the same sentences in flite's own voice: {report['original_wer']:.1%}")
+        print_json(evaluation.to_json())
+    else:
+        _show(Console(), evaluation)
+    if args.report:
+        path = write_report(evaluation, args.report)
+        if not args.json:
+            print(f"report: {path}")
     return 0
+
+
+def _show(console: Any, evaluation: Evaluation) -> None:
+    """Tables on a terminal: of each suite what it found, then the figures that have a goal."""
+    from rich.markup import escape
+
+    for suite in evaluation.suites:
+        console.print(f"\n[bold]{suite.title}[/bold]  [dim]{suite.about}[/dim]")
+        for table in suite.tables:
+            numbers = [unit is not None for unit in table.units] or [False] * len(table.columns)
+            _print_table(console, table.title, table.columns, numbers, [[escape(cell) for cell in row] for row in table.written()])
+    rows = [
+        [goal.name, goal.unit.write(figure.value), goal.unit.write(goal.least), goal.unit.write(goal.aim), _VERDICTS[figure.verdict]]
+        for figure in evaluation.figures
+        if (goal := figure.goal) and figure.verdict
+    ]
+    _print_table(console, "Beside what nano is meant to reach", ("goal", "figure", "least", "aim", ""), [False, True, True, True, False], rows)
+    for name, reason in evaluation.not_run.items():
+        console.print(f"[yellow]{name} was not run[/yellow]: {escape(reason)}", highlight=False)
+
+
+_VERDICTS = {"met": "[green]aim met[/green]", "least": "[yellow]least met[/yellow]", "short": "[red]short[/red]"}
+
+
+def _print_table(console: Any, title: str, columns: Sequence[str], numbers: Sequence[bool], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    if not rows:
+        return
+    shown = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column, number in zip(columns, numbers, strict=True):
+        shown.add_column(column, justify="right" if number else "left", max_width=46)
+    for row in rows:
+        shown.add_row(*row)
+    console.print(shown)
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command line that repeats this run."""
+    options = {
+        "--model": args.model if args.model != "nano" else None,
+        "--device": args.device if args.device != "auto" else None,
+        "--manifest": args.manifest,
+        "--held-out": args.held_out,
+        "--limit": args.limit,
+        "--seed": args.seed,
+        "--report": args.report,
+    }
+    given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
+    return shlex.join(["omni", "eval", args.suite, *(["--listen"] if args.listen else []), *given])
+
+
+def _machine(device: Any) -> str:
+    """The processor that the model ran on, as people know it."""
+    import os
+    import platform
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    except OSError:
+        names = []
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores"

@@ -1,100 +1,56 @@
-"""Does the model give the right answer, and can it be understood?
+"""Does the model give the right answer to what it is asked?
 
-A manifest is JSON lines with `audio` (a path beside the manifest), `expect` (the answer's text) and any of `question`, `voice`. Right means: the
-same words. Intelligibility is pocketsphinx's word error rate on the answer's audio against the answer's own text.
+Owns the suite `qa`: every question of a manifest that is neither a clip to be transcribed nor about a picture. Answers are taken as text (A1T2):
+the text of A1A2 is the same, and costs several times as much.
 """
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
+from omni_core.errors import DataError
+from omni_core.evaluation.asking import Asker, Reply, Track
+from omni_core.evaluation.breakdown import accuracy, aloud, by_voice, cells, heatmap, key_of, mistakes, pick, sample, share
+from omni_core.evaluation.manifest import OPEN, Item
+from omni_core.evaluation.results import Figure, Plot, Suite
+from omni_core.metrics import substitutions
 
-from omni_core.api import Omni
-from omni_core.audio import read_audio
-from omni_core.datagen.synthesis import SAMPLE_RATE, speak
-from omni_core.datagen.voices import ANSWER_VOICE
-from omni_core.errors import InputError
-from omni_core.metrics import ErrorCount, same_words, total, transcribe, word_errors
+_SAMPLES = 6
 
 
-@dataclass(frozen=True)
-class Question:
-    """One line of a manifest."""
-
-    audio: Path
-    expect: str
-    question: str = ""
-    voice: str = ""
+def questions_of(items: Sequence[Item]) -> list[Item]:
+    """What this suite asks. DataError when there is nothing of the kind."""
+    if not (asked := [item for item in items if item.skill != OPEN and item.image is None]):
+        raise DataError("the manifest holds no question without a picture")
+    return asked
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What the model made of one question."""
-
-    question: Question
-    text: str
-    heard: ErrorCount | None  #: pocketsphinx's errors on the answer's audio; None: not measured
-
-    @property
-    def right(self) -> bool:
-        return same_words(self.text, self.question.expect)
-
-
-def read_manifest(path: Path) -> list[Question]:
-    """Questions of a JSONL manifest. InputError names the file and line of a malformed entry or a missing clip."""
-    questions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            question = Question(path.parent / row["audio"], row["expect"], row.get("question", ""), row.get("voice", ""))
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}:{number}: needs a JSON object with `audio` and `expect` ({error})") from error
-        if not question.audio.is_file():
-            raise InputError(f"{path}:{number}: {question.audio} does not exist")
-        questions.append(question)
-    return questions
+def run(asker: Asker, items: Sequence[Item], track: Track, *, seed: int, listenable: bool) -> Suite:
+    """Ask every question of `items`; `listenable` adds samples. Raises DataError for a file that can't be read."""
+    replies = asker.ask(items, "T2", track, "questions")
+    by_skill, table, bars = accuracy("qa", replies, _skill, "skill")
+    everything = [Figure("qa.all", share(replies), len(replies)), *_over_skills(replies)]
+    sums = heatmap(_number_mistakes(replies), "Words taken for others in wrong sums", "expected", "answered")
+    plots: list[Plot] = [bars, *([sums] if sums else [])]
+    return Suite(
+        name="qa",
+        title="Questions",
+        about="Spoken and typed questions, answered in text. An answer is right when it has the same words as the expected one.",
+        figures=tuple({figure.key: figure for figure in (*everything, *by_skill)}.values()),
+        tables=(table, mistakes(replies), by_voice(replies)),
+        plots=tuple(plots),
+        samples=tuple(sample(asker, reply, reply.item.skill) for reply in aloud(asker, pick(replies, _skill, _SAMPLES, seed))) if listenable else (),
+    )
 
 
-def ask(omni: Omni, questions: Iterable[Question], *, listen: bool) -> Iterable[Reply]:
-    """Put every question to `omni` as A1A2; `listen` measures intelligibility too (needs pocketsphinx)."""
-    for question in questions:
-        wave, rate = read_audio(question.audio)
-        answer = omni.generate("A1A2", audio=wave, sample_rate=rate)
-        yield Reply(question, answer.text, _heard(answer.text, answer.audio, answer.sample_rate) if listen else None)
+def _skill(item: Item) -> str:
+    return item.skill
 
 
-def _heard(text: str, audio: NDArray[np.float32] | None, sample_rate: int) -> ErrorCount:
-    return word_errors(text, "" if audio is None or not len(audio) else transcribe(audio, sample_rate))
+def _over_skills(replies: Sequence[Reply]) -> list[Figure]:
+    """All skills together, by group and condition."""
+    return [Figure(key_of("qa", *where), share(mine), len(mine)) for where, mine in cells(replies, lambda item: "all").items()]
 
 
-def original_wer(texts: Iterable[str]) -> float:
-    """pocketsphinx's word error rate on the same sentences in the synthesiser's own voice: what a perfect answer would get (needs flite)."""
-    listed = list(texts)
-    heard = {text: word_errors(text, transcribe(speak(text, ANSWER_VOICE), SAMPLE_RATE)) for text in set(listed)}
-    return total([heard[text] for text in listed]).rate
-
-
-def summary(replies: Sequence[Reply]) -> dict[str, Any]:
-    """Shares of right answers, over all and by voice; the answers' word error rate where measured; what went wrong."""
-    by_voice: dict[str, list[Reply]] = defaultdict(list)
-    for reply in replies:
-        by_voice[reply.question.voice].append(reply)
-    heard = [reply.heard for reply in replies if reply.heard is not None]
-    return {
-        "questions": len(replies),
-        "right": _share(replies),
-        "right_by_voice": {voice: _share(group) for voice, group in sorted(by_voice.items())},
-        "answer_wer": total(heard).rate if heard else None,
-        "wrong": [{"voice": r.question.voice, "question": r.question.question, "answered": r.text} for r in replies if not r.right],
-    }
-
-
-def _share(replies: Sequence[Reply]) -> float:
-    return sum(reply.right for reply in replies) / max(len(replies), 1)
+def _number_mistakes(replies: Sequence[Reply]) -> list[tuple[str, str]]:
+    return [pair for reply in replies if reply.item.skill == "sums" for pair in substitutions(reply.item.expect, reply.text)]

@@ -12,7 +12,7 @@ import pytest
 from clients.python.audio import RATE, load_audio
 from clients.python.client import Answer, RealtimeClient
 from clients.python.talk import Conversation, Turn, Utterance
-from omni_core.evaluation.qa import original_wer
+from omni_core.evaluation.speech import original_wer
 from omni_core.metrics import same_words, total, transcribe, word_errors
 
 FOLDER = Path(__file__).resolve().parents[1] / "assets" / "questions"
