@@ -31,12 +31,9 @@ class AnswerSet:
     def __init__(self, folder: str | Path) -> None:
         self._clips = ShardSet(folder, _NAME)
         self._index = {row["text"]: index for index, row in enumerate(self._clips.rows)}
-        if not self._index:
+        self.texts: Sequence[str] = tuple(self._index)
+        if not self.texts:
             raise DataError(f"{folder}: no answers there: make them with `omni data answers`")
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        return tuple(self._index)
 
     def __len__(self) -> int:
         return len(self._index)
