@@ -12,7 +12,7 @@ from omni_core.datagen.sentences import Dialogue, load_dialogues
 from omni_core.datagen.synthesis import SAMPLE_RATE, speak
 from omni_core.datagen.voices import QUESTION_VOICES, Voice
 
-QUESTIONS = 40  #: the first of `dialogues.yaml`
+QUESTIONS = 40  #: the dialogues of the first file begin with them
 
 #: dialogue id -> index of its voice in QUESTION_VOICES
 DEMO_QUESTIONS = {"who-are-you": 0, "what-can-you-do": 1, "joke": 2, "capital-france": 3, "story": 0, "goodbye": 3}

@@ -206,8 +206,9 @@ class ShardWriter(Generic[Job]):
             manifest = {"format": FORMAT, "rate": self.rate, "shards": [shard for shard in self._made if shard is not None]}
             replace_text(self.folder / f"{self.name}.json", json.dumps(manifest, indent=1))
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise DataError(f"{path}: can't be written ({error.strerror}): make room and run it again; what is complete is kept") from error
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _encode(self, job: Job) -> tuple[dict[str, Any], bytes] | None:
         try:
@@ -230,11 +231,12 @@ def write_all(writers: Sequence[ShardWriter[Any]], workers: int | None = None) -
     """Make what is missing of several sets, in step with each other, so that training may start on the first of each. Returns the clips skipped."""
     bars = [writer.bar(position) for position, writer in enumerate(writers)]
     turns = sorted((number / writer.shards, place, number) for place, writer in enumerate(writers) for number in writer.todo)
+    pool = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
     try:
-        with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
-            for _, place, number in turns:
-                writers[place].write(number, pool, bars[place])
+        for _, place, number in turns:
+            writers[place].write(number, pool, bars[place])
     finally:
+        pool.shutdown(cancel_futures=True)  # else an error would wait for the rest of its shard
         for bar in bars:
             bar.close()
     return sum(writer.skipped for writer in writers)

@@ -22,6 +22,7 @@ from omni_core.datagen.shards import Clip, ShardSet, ShardWriter, split_jobs, wr
 from omni_core.datagen.skills import SKILLS
 from omni_core.datagen.synthesis import SAMPLE_RATE, level, speak
 from omni_core.datagen.voices import Voice
+from omni_core.errors import ConfigError
 
 OPEN, TALK, UNCLEAR = "open", "talk", "unclear"
 
@@ -49,6 +50,10 @@ class SpeechConfig:
     seed: int = 1
     skip_bad: bool = False  #: leave out and count what can't be spoken
 
+    def __post_init__(self) -> None:
+        if unknown := set(self.sets) - set(SIZES):
+            raise ConfigError(f"unknown set {', '.join(sorted(unknown))}; there are {', '.join(SIZES)}")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -66,7 +71,6 @@ def make_speech(config: SpeechConfig) -> int:
     writers = [
         ShardWriter(Path(config.folder) / "speech", name, SAMPLE_RATE, _shards(config, name), make_clip, skip_bad=config.skip_bad)
         for name in config.sets
-        if name == OPEN or name in SKILLS
     ]
     return write_all(writers)
 

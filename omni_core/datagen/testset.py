@@ -55,19 +55,21 @@ def make_test(folder: Path, *, scale: float = 1.0, seed: int = 1) -> Path:
     """Make all of it anew, the same every time, and return the manifest, which is written last. Raises SynthesisError and DataError."""
     asked = list(_asked(scale, seed))
     clips = [clip for place, group in enumerate(GROUPS) for clip in _clips(group, asked, len(asked) * place, seed)]
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
     try:
         for name in ("audio", "images"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         typed = [_typed(folder, number, np.random.default_rng((seed, 1, number))) for number in range(_count(TYPED_PICTURES, scale))]
         _write_images(folder, asked)
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            banks = _noises(pool, seed)
-            written = pool.map(lambda clip: _write_clip(folder, clip, banks), clips)
-            rows = [row for pair in tqdm(written, total=len(clips), desc="test", unit="clip", dynamic_ncols=True) for row in pair]
+        banks = _noises(pool, seed)
+        written = pool.map(lambda clip: _write_clip(folder, clip, banks), clips)
+        rows = [row for pair in tqdm(written, total=len(clips), desc="test", unit="clip", dynamic_ncols=True) for row in pair]
         manifest = folder / "manifest.jsonl"
         replace_text(manifest, "".join(json.dumps(row) + "\n" for row in (*rows, *typed)))
     except (OSError, soundfile.LibsndfileError) as error:
         raise DataError(f"{folder}: can't be written ({error}): make room and run it again") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
     return manifest
 
 

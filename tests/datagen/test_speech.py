@@ -9,12 +9,18 @@ from omni_core.datagen.sentences import load_dialogues
 from omni_core.datagen.skills import SKILLS
 from omni_core.datagen.speech import OPEN, SIZES, TALK, UNCLEAR, SpeechConfig, SpeechSet, make_speech
 from omni_core.datagen.voices import EVALUATION_VARIANTS
+from omni_core.errors import ConfigError
 
 SMALL = SpeechConfig(scale=0.001, shard_clips=30)
 
 
 def test_every_skill_has_a_set():
     assert set(SIZES) == {OPEN, *SKILLS}
+
+
+def test_an_unknown_set_is_refused():
+    with pytest.raises(ConfigError, match="unknown set song; there are open, talk"):
+        SpeechConfig(sets=("song",))
 
 
 def test_each_shard_of_the_talk_is_a_mixture():

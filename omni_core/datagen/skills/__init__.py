@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from omni_core.datagen.exchange import Skill
-from omni_core.datagen.skills.pictures import PictureSkill
 from omni_core.datagen.skills.memory import MemorySkill
+from omni_core.datagen.skills.pictures import PictureSkill
 from omni_core.datagen.skills.repeat import RepeatSkill
 from omni_core.datagen.skills.sums import SumsSkill
 from omni_core.datagen.skills.talk import TalkSkill
