@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ _KEYS = ("audio", "image", "question", "answer", "answer_audio")
 _COLUMNS = ("question", "question_audio", "answer", "answer_snac")
 _LAYERS = 7
 _CODES = 4096
-_BATCH_ROWS = 16
+_GROUP_LINES = 64
 
 
 @dataclass(frozen=True)
@@ -55,41 +55,91 @@ class Reading:
             self.reasons.append(str(error))
 
 
-def read_recordings(path: Path, skip_bad: Reading | None = None) -> Iterator[Recording]:
-    """The lines of a JSONL manifest, in order.
+class RecordingFile:
+    """A file of recordings that is read a group at a time, in any order: `groups` holds how many recordings each group has."""
 
-    A line is an object with any of `audio`, `image`, `question`, `answer`, `answer_audio`: texts, or files beside the manifest. It needs
-    something to answer (`audio` or `question`) and an answer (`answer` or `answer_audio`). DataError names file and line; with `skip_bad`
-    such lines are counted there.
+    def __init__(self, path: Path, groups: Sequence[int]) -> None:
+        self.path, self.groups = path, list(groups)
+
+    def __len__(self) -> int:
+        return sum(self.groups)
+
+    def entries(self, group: int) -> Iterator[tuple[str, Any]]:
+        """Where each recording of a group stands, and what is read of it."""
+        raise NotImplementedError
+
+    def parse(self, where: str, entry: Any) -> Recording:
+        """One recording. Raises ValueError, InputError or OSError when it can't be used."""
+        raise NotImplementedError
+
+    def read(self, group: int, skip_bad: Reading | None = None) -> list[Recording]:
+        """The recordings of a group. DataError names file and line or row; with `skip_bad` bad ones are counted there."""
+        return list(_read_each(self.entries(group), self.parse, skip_bad))
+
+    def __iter__(self) -> Iterator[Recording]:
+        for group in range(len(self.groups)):
+            yield from self.read(group)
+
+
+class JsonLines(RecordingFile):
+    """A manifest of JSON lines: objects with any of `audio`, `image`, `question`, `answer`, `answer_audio`: texts, or files beside the manifest.
+
+    A line needs something to answer (`audio` or `question`) and an answer (`answer` or `answer_audio`).
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: can't be read ({error}); give a manifest of JSON lines") from error
-    entries = ((f"{path}:{number}", line) for number, line in enumerate(lines, 1) if line.strip())
-    yield from _read_each(entries, lambda where, line: _recording(where, line, path.parent), skip_bad)
+
+    def __init__(self, path: Path) -> None:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: can't be read ({error}); give a manifest of JSON lines") from error
+        self._lines = [(f"{path}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+        super().__init__(path, [len(self._lines[start : start + _GROUP_LINES]) for start in range(0, len(self._lines), _GROUP_LINES)])
+
+    def entries(self, group: int) -> Iterator[tuple[str, str]]:
+        yield from self._lines[group * _GROUP_LINES : (group + 1) * _GROUP_LINES]
+
+    def parse(self, where: str, entry: str) -> Recording:
+        return _recording(where, entry, self.path.parent)
 
 
-def read_voice_assistant(path: Path, skip_bad: Reading | None = None) -> Iterator[Recording]:
-    """The rows of one Parquet file in the schema of VoiceAssistant-400K, each by itself: its columns `question`, `question_audio` {bytes, path},
-    `answer` and `answer_snac`; `split_name`, `index` and `round` are left aside. A few rows are in memory at a time.
+class VoiceAssistant(RecordingFile):
+    """A Parquet file in the schema of VoiceAssistant-400K, each row by itself: its columns `question`, `question_audio` {bytes, path}, `answer` and
+    `answer_snac`; `split_name`, `index` and `round` are left aside. A group is a row group of the file.
 
-    DataError names file and row (from 0); with `skip_bad` such rows are counted there. Raises ConfigError when pyarrow is missing.
+    Raises DataError when it can't be read, ConfigError when pyarrow is missing.
     """
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise ConfigError("Parquet files need pyarrow: pip install 'omni-duplex[train]'") from error
-    try:
-        table = parquet.ParquetFile(path)
-        missing = [name for name in _COLUMNS if name not in table.schema_arrow.names]
+
+    def __init__(self, path: Path) -> None:
+        try:
+            from pyarrow import ArrowException, parquet
+        except ImportError as error:
+            raise ConfigError("Parquet files need pyarrow: pip install 'omni-duplex[train]'") from error
+        self._broken = (ArrowException, OSError)
+        try:
+            self._table = parquet.ParquetFile(path, memory_map=True)
+        except self._broken as error:
+            raise DataError(f"{path}: can't be read as Parquet ({error}); download it again") from error
+        missing = [name for name in _COLUMNS if name not in self._table.schema_arrow.names]
         if missing:
-            raise DataError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(table.schema_arrow.names)}")
-        batches = table.iter_batches(_BATCH_ROWS, columns=list(_COLUMNS))
-        rows = (row for batch in batches for row in batch.to_pylist())
-        yield from _read_each(((f"{path}, row {number}", row) for number, row in enumerate(rows)), _voice_assistant_row, skip_bad)
-    except (ArrowException, OSError) as error:
-        raise DataError(f"{path}: can't be read as Parquet ({error}); download it again") from error
+            raise DataError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(self._table.schema_arrow.names)}")
+        told = self._table.metadata
+        super().__init__(path, [told.row_group(group).num_rows for group in range(told.num_row_groups)])
+
+    def entries(self, group: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        first = sum(self.groups[:group])
+        try:
+            rows = self._table.read_row_group(group, columns=list(_COLUMNS)).to_pylist()
+        except self._broken as error:
+            raise DataError(f"{self.path}: can't be read as Parquet ({error}); download it again") from error
+        yield from ((f"{self.path}, row {first + number}", row) for number, row in enumerate(rows))
+
+    def parse(self, where: str, entry: dict[str, Any]) -> Recording:
+        return _voice_assistant_row(where, entry)
+
+
+def open_recordings(path: Path) -> RecordingFile:
+    """A `.parquet` file as VoiceAssistant, any other as JsonLines."""
+    return VoiceAssistant(path) if path.suffix == ".parquet" else JsonLines(path)
 
 
 def snac_frames(text: str) -> NDArray[np.int64]:

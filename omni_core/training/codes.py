@@ -16,7 +16,10 @@ from omni_core.datagen.answers import AnswerSet
 
 
 def answer_codes(answers: AnswerSet, codec: Codec, folder: Path) -> dict[str, NDArray[np.uint16]]:
-    """Codes [F, 7] of every answer, by its text. Kept in `folder` in a file named after what the codec makes of a test signal, so that another codec makes its own."""
+    """Codes [F, 7] of every answer, by its text.
+
+    Kept in `folder` in a file named after what the codec makes of a test signal, so that another codec makes its own.
+    """
     path = folder / f"codes-{_fingerprint(codec)}.npz"
     known: dict[str, NDArray[np.uint16]] = {}
     if path.is_file():

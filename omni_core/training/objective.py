@@ -1,7 +1,7 @@
 """What the language model is trained to do: delayed-parallel text and audio, and the listener's statuses.
 
-Loss: the sum over steps of -log P(text, audio | earlier, features), each stream's mean over the step's targets (model-facts section 4). Heads are computed
-only at positions that take loss.
+Loss: the sum over steps of -log P(text, audio | earlier, features), each stream's mean over the step's targets (model-facts section 4).
+Heads are computed only at positions that take loss.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ListeningPart:
 
 
 class Objective(nn.Module):
-    """The losses of a part of a step as one module, for what wraps modules (DDP, FSDP). The frozen senses are no submodules: nothing of them is trained or saved."""
+    """The losses of a part of a step as one module, for what wraps modules (DDP). The frozen senses are no submodules: they are never trained or saved."""
 
     def __init__(self, model: OmniModel, ear: Ear, eye: Eye | None, text_weight: float) -> None:
         super().__init__()

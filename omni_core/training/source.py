@@ -49,8 +49,8 @@ class Senses:
 class SkillSource:
     """nano's skills (`datagen.skills`), spoken and written.
 
-    tasks, skills: name -> share. frames: codes [F, 7] of every answer that may be spoken, by its text. Picture tasks draw from the skill "pictures" whatever
-    its share. Raises ConfigError for unknown names and DataError when speech is missing.
+    tasks, skills: name -> share. frames: codes [F, 7] of every answer that may be spoken, by its text. Picture tasks draw from the skill
+    "pictures" whatever its share. Raises ConfigError for unknown names and DataError when speech is missing.
     """
 
     def __init__(

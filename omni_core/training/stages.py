@@ -5,7 +5,8 @@
     stage2  the language model: questions -> text answers                (encoders and adapters frozen)
     stage3  language model and adapters: questions -> text and speech, "stop omni" -> irq   (encoders frozen)
 
-Source: Mini-Omni2, figure of the three training stages, and model-facts section 4. Every stage starts from a model (`starts`) and writes one, `OUT/model`.
+Source: Mini-Omni2, figure of the three training stages, and model-facts section 4. Every stage starts from a model (`starts`) and writes
+one, `OUT/model`.
 `accelerate launch --num_processes N -m clients.cli train ...` trains on N devices.
 """
 
@@ -233,8 +234,9 @@ class StageLearner:
 def run(name: str, config_path: Path, *, resume: bool = False, max_minutes: float | None = None, dry_run: bool = False) -> bool:
     """Train stage `name` by its configuration. Whether the run reached its end, and so wrote its model.
 
-    dry_run: one update on made-up examples, from the model that `start` names or random weights of its shape, then the model is written to OUT-dry-run: shows that
-    a configuration builds and fits, before any data or weights are there. Raises ConfigError, DataError, CheckpointError, TrainingError.
+    dry_run: one update on made-up examples, from the model that `start` names or random weights of its shape, then the model is written to
+    OUT-dry-run: shows that a configuration builds and fits, before any data or weights are there.
+    Raises ConfigError, DataError, CheckpointError, TrainingError.
     """
     config = read_config(config_path, name)
     if config.threads:

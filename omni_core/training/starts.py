@@ -47,7 +47,7 @@ class NewModel:
     adapter_mlp: int
     memory_turns: int
     listener: ListenerConfig | None
-    take_over: str | None = None  #: a model whose tokenizer and language-model weights are taken over where the shapes agree; "nano" for the bundled one
+    take_over: str | None = None  #: a model whose tokenizer, and language-model weights of the same shape, are taken over; "nano": the bundled one
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class PublicModel:
 
 
 def open_start(start: str | None, new: NewModel | None, public: PublicModel | None, seed: int) -> Bundle:
-    """The model that a configuration starts from: exactly one of the three. Raises ConfigError otherwise, CheckpointError for a part that is not there."""
+    """The model that a configuration starts from: exactly one of the three, else ConfigError. CheckpointError for a part that is not there."""
     given = [value for value in (start, new, public) if value is not None]
     if len(given) != 1:
         raise ConfigError(f"give exactly one of start, new and public, got {len(given)}: what should the stage start from?")

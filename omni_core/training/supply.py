@@ -14,12 +14,14 @@ from omni_core.audio import read_audio, resample
 from omni_core.checkpoint import Bundle
 from omni_core.codec import Codec
 from omni_core.datagen.answers import AnswerSet
+from omni_core.datagen.scenes import SCENES
+from omni_core.datagen.shards import ShardSet
 from omni_core.datagen.speech import OPEN
 from omni_core.errors import ConfigError
 from omni_core.tokens import Task, history_ids
 from omni_core.training.codes import answer_codes
 from omni_core.training.dataset import Example
-from omni_core.training.listening import ListenerSource
+from omni_core.training.listening import ListenerSource, code_scenes
 from omni_core.training.recordings import RecordingSource
 from omni_core.training.source import Senses, SkillSource, Source
 
@@ -42,9 +44,10 @@ class ListeningConfig:
     """The listener's share of stage 3."""
 
     scenes: str  #: coded scenes, made by `omni data scenes`
+    frames: int  #: of a sequence: at least three bands
     band_frames: int  #: newest frames that attention sees, in training as in serving
     margin: float  #: by which irq must win in serving
-    batch: int  #: scenes a step
+    batch: int  #: sequences a step
     weight: float  #: of its loss beside the answers'
 
 
@@ -63,8 +66,12 @@ def open_source(config: DataConfig, senses: Senses, codec: Codec | None, tasks: 
 
 
 def open_listening(config: ListeningConfig, bundle: Bundle, seed: int) -> ListenerSource:
-    """The listener's scenes."""
-    return ListenerSource(Path(config.scenes), bundle.model.layout, config.batch, seed)
+    """The listener's scenes, through the model's codec. Raises DataError when there are none, ConfigError without a codec."""
+    if bundle.codec is None:
+        raise ConfigError("listening: the listener hears through the codec: use a model with one")
+    folder = Path(config.scenes)
+    scenes = code_scenes(ShardSet(folder, SCENES), bundle.codec, folder / "codes.npz")
+    return ListenerSource(scenes, bundle.model.layout, config.batch, config.frames, seed)
 
 
 def open_validation(config: DataConfig, senses: Senses, memory_turns: int) -> list[Example]:

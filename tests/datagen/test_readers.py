@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from omni_core.datagen import readers
-from omni_core.datagen.readers import Reading, read_recordings, read_voice_assistant, snac_frames
+from omni_core.datagen.readers import JsonLines, Reading, VoiceAssistant, snac_frames
 from omni_core.errors import DataError
 
 SNAC = "# 1 2 3 4 5 6 7 # 4095 0 10 20 30 40 50"
@@ -43,7 +43,7 @@ def test_a_manifest_brings_waves_at_the_rates_of_training(manifest):
         "",
         {"question": "Who are you?", "answer": "Omni."},
     )
-    heard, read = read_recordings(path)
+    heard, read = JsonLines(path)
     assert (heard.question, heard.answer, heard.image) == ("What is it?", "A cat.", b"picture")
     assert heard.question_wave is not None
     assert heard.answer_wave is not None
@@ -69,16 +69,16 @@ def test_a_manifest_brings_waves_at_the_rates_of_training(manifest):
 def test_a_bad_line_is_named_or_skipped_and_counted(manifest, row, message):
     path = manifest({"question": "Good?", "answer": "Yes."}, row, {"question": "Good too?", "answer": "Yes."})
     with pytest.raises(DataError, match=rf"mine\.jsonl:2: .*{message}"):
-        list(read_recordings(path))
+        list(JsonLines(path))
     reading = Reading()
-    assert [recording.question for recording in read_recordings(path, reading)] == ["Good?", "Good too?"]
+    assert [recording.question for recording in JsonLines(path).read(0, reading)] == ["Good?", "Good too?"]
     assert reading.skipped == 1
     assert "mine.jsonl:2" in reading.reasons[0]
 
 
 def test_a_missing_manifest_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.jsonl"):
-        list(read_recordings(tmp_path / "none.jsonl"))
+        list(JsonLines(tmp_path / "none.jsonl"))
 
 
 def test_snac_frames_are_seven_codes_after_each_hash():
@@ -131,15 +131,15 @@ def test_parquet_files_in_the_published_schema_are_read(tmp_path):
     path = tmp_path / "train-00000-of-00001.parquet"
     parquet.write_table(pyarrow.Table.from_pylist([row(), row(answer=""), row(question="And this?")]), path)
     with pytest.raises(DataError, match=r"parquet, row 1: has no answer"):
-        list(read_voice_assistant(path))
+        list(VoiceAssistant(path))
     reading = Reading()
-    first, second = read_voice_assistant(path, reading)
+    first, second = VoiceAssistant(path).read(0, reading)
     assert (first.question, second.question, reading.skipped) == ("What is it?", "And this?", 1)
     np.testing.assert_array_equal(first.answer_frames, snac_frames(SNAC))
 
     parquet.write_table(pyarrow.Table.from_pylist([{"question": "What is it?"}]), path)
     with pytest.raises(DataError, match="has no column question_audio, answer, answer_snac"):
-        list(read_voice_assistant(path))
+        list(VoiceAssistant(path))
     path.write_bytes(b"not parquet")
     with pytest.raises(DataError, match="can't be read as Parquet"):
-        list(read_voice_assistant(path))
+        list(VoiceAssistant(path))
