@@ -6,6 +6,7 @@ Clips come from `datagen.speech`, distorted anew each time. The CTC head is writ
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from omni_core.encoders.chunked import CTC_PER_FEATURE, ChunkedEncoder
 from omni_core.encoders.ctc import BLANK, VOCABULARY
 from omni_core.errors import ConfigError
 from omni_core.training import vision
-from omni_core.training.encoders_clips import Batch, Clips
+from omni_core.training.encoders_clips import POOL, Batch, Clips
 from omni_core.training.encoders_reading import error_rates, read, read_held_out
 from omni_core.training.loop import LoopConfig, run_loop
 from omni_core.training.parts import read_part, read_start, take_over, write_part
@@ -89,7 +90,8 @@ class EncoderLearner:
     def learn(self, step: int) -> dict[str, float]:
         config = self.config
         if self._batches is None:
-            self._batches = batches(self.clips.make, step, config.loop.steps, config.workers)
+            pools = batches(self.clips.make, step // POOL, -(-config.loop.steps // POOL), config.workers)
+            self._batches = itertools.islice(itertools.chain.from_iterable(pools), step % POOL, None)
         batch = next(self._batches).to(self.device)
         set_rate(self.optimizer, cosine_rate(step, config.loop.steps, config.warmup_steps, config.rate, config.rate_end))
         with autocast(self.device, config.precision):

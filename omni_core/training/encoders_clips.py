@@ -21,7 +21,7 @@ from omni_core.encoders.mel import LogMel, log_power
 from omni_core.errors import ConfigError, DataError
 
 _FRAMES_PER_FEATURE = 4
-_POOL_BATCHES = 12  # batches that are cut from one pool of clips sorted by length
+POOL = 12  #: batches that are cut from one pool of clips sorted by length
 _TALKERS = 64  # clips that babble is made of
 
 
@@ -40,7 +40,7 @@ class Batch:
 
 
 class Clips:
-    """Batches of spoken clips with their characters; a batch depends on the seed and its step alone.
+    """Pools of batches of spoken clips with their characters; a pool depends on the seed and its number alone.
 
     sets: name -> share of the clips. flite_share: of the clips of every set.
     Raises ConfigError for shares that can't be, DataError when clips are missing.
@@ -59,27 +59,16 @@ class Clips:
         rng, first = np.random.default_rng(seed), self.sets[0]
         self.noises = augment.noise_bank([first.wave(int(index)) for index in rng.integers(len(first), size=_TALKERS)], rng)
 
-    def make(self, step: int) -> Batch:
-        """The batch of `step`."""
-        rng = np.random.default_rng((self.seed, 1, step))
-        return collate([self._clip(self.sets[number], index, rng) for number, index in self._chosen(step)])
+    def make(self, pool: int) -> list[Batch]:
+        """The batches of the steps from POOL * `pool` on, POOL of them, in the order of the steps."""
+        rng = np.random.default_rng((self.seed, pool))
+        clips = sorted((self._clip(rng) for _ in range(POOL * self.batch)), key=lambda clip: len(clip[0]))
+        return [collate(clips[cut * self.batch : (cut + 1) * self.batch]) for cut in rng.permutation(POOL)]
 
-    def _chosen(self, step: int) -> list[tuple[int, int]]:
-        """(set, clip) of every row: one of the cuts through a pool that is sorted by length."""
-        pool, cut = divmod(step, _POOL_BATCHES)
-        rng = np.random.default_rng((self.seed, 0, pool))
-        size = _POOL_BATCHES * self.batch
-        numbers = rng.choice(len(self.sets), size, p=self.shares)
-        flite, place = rng.random(size) < self.flite_share, rng.random(size)
-        chosen = []
-        for number, is_flite, where in zip(numbers.tolist(), flite.tolist(), place.tolist(), strict=True):
-            candidates = self._by_engine[number][is_flite]
-            chosen.append((number, int(candidates[int(where * len(candidates))])))
-        chosen.sort(key=lambda pair: self.sets[pair[0]].rows[pair[1]]["samples"])
-        start = int(rng.permutation(_POOL_BATCHES)[cut]) * self.batch
-        return chosen[start : start + self.batch]
-
-    def _clip(self, clips: SpeechSet, index: int, rng: np.random.Generator) -> tuple[Tensor, list[int]]:
+    def _clip(self, rng: np.random.Generator) -> tuple[Tensor, list[int]]:
+        number = rng.choice(len(self.sets), p=self.shares)
+        clips, by_engine = self.sets[number], self._by_engine[number]
+        index = int(rng.choice(by_engine[int(rng.random() < self.flite_share)]))
         wave = augment.distort_wave(clips.wave(index), self.noises, rng)
         power = augment.distort_mel(self.mel.power(torch.from_numpy(wave)), rng)
         return log_power(power), character_ids(spoken_form(clips.rows[index]["text"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -113,17 +114,16 @@ def test_training_goes_on_from_written_weights_and_from_nano(trained: Path, conf
     assert nano.encoder.ctc is not None  # new: the bundled encoder has none
 
 
-def test_batches_depend_on_the_step_alone_and_hold_clips_of_about_one_length(folder: Path) -> None:
-    def clips(seed: int) -> Clips:
-        return Clips(folder / "speech", {"open": 1.0}, 0.5, 4, 20, seed)
+def test_pools_depend_on_their_number_alone_and_are_cut_by_length(folder: Path) -> None:
+    def clips() -> Clips:
+        return Clips(folder / "speech", {"open": 1.0}, 0.5, 4, 20, seed=1)
 
-    straight, jumped = clips(1), clips(1)
-    for step in range(20):
-        straight.make(step)
-    assert torch.equal(straight.make(20).mel, jumped.make(20).mel)
-    assert not torch.equal(jumped.make(20).targets, jumped.make(21).targets)
-    spreads = [np.ptp([jumped.sets[0].rows[index]["samples"] for _, index in jumped._chosen(step)]) for step in range(12)]
-    assert np.mean(spreads) < 0.06 * RATE  # of 0.18 s
+    straight = clips()
+    before, pool, again = straight.make(0), straight.make(1), clips().make(1)
+    assert all(torch.equal(a.mel, b.mel) and torch.equal(a.targets, b.targets) for a, b in zip(pool, again, strict=True))
+    lengths = sorted((int(batch.lengths.min()), int(batch.lengths.max())) for batch in pool)
+    assert all(longest <= shortest for (_, longest), (shortest, _) in itertools.pairwise(lengths))
+    assert [batch.lengths.tolist() for batch in before] != [batch.lengths.tolist() for batch in pool]
 
 
 def test_collate_pads_to_whole_features() -> None:
