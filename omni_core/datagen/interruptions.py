@@ -19,8 +19,10 @@ from omni_core.datagen.augment import NOISES, babble, band_limit, coloured_noise
 
 SAMPLE_RATE = 24_000
 END_DB = -40.0  #: the phrase ends at its last sample above this, of its peak
-BEDS = ("talk", "babble", "music", "noise", "quiet")
+BEDS = ("talk", "babble", "music", "noise", "quiet")  #: quiet is the last: nothing to be heard over
 N_IRQ, IRQ, EITHER = 0, 1, -1  #: labels of a frame
+_FAINT = 0.2  # to the RMS of a bed that isn't quiet
+_GAP_S = 0.8  # at least, before a near miss: "stop" and "omni" any closer are the command
 
 
 class Clips(Protocol):
@@ -103,23 +105,22 @@ def draw_scene(rng: np.random.Generator, material: Material, config: SceneConfig
         wave = wave + _echo(samples, material.answers, rng) * loudest
     room = (rng.uniform(0.1, 0.5), rng.uniform(0.05, 0.5)) if rng.random() < 0.5 else None
     speech = np.zeros_like(wave)
+    command = _wave(material.commands, int(rng.integers(len(material.commands)))) if rng.random() < config.command_share else None
+    latest = samples if command is None else samples - len(command) - int(AFTER_S * SAMPLE_RATE)
     phrases, irq_at, quiet_until = [], None, 0
-    command = int(rng.integers(len(material.commands))) if rng.random() < config.command_share else None
     for number in range(int(rng.integers(config.near_misses + 1))):
         index = int(rng.integers(len(material.near_misses)))
         clip = _wave(material.near_misses, index)
-        start = quiet_until + int(rng.uniform(0.2, samples / SAMPLE_RATE / (number + 2)) * SAMPLE_RATE)
-        if start + len(clip) > samples:
+        start = quiet_until + int(rng.uniform(_GAP_S, _GAP_S + samples / SAMPLE_RATE / (number + 2)) * SAMPLE_RATE)
+        if start + len(clip) > latest:
             break
         _place(speech, wave, clip, start, _snr(config, rng), room, rng)
         phrases.append(Phrase(material.near_misses.rows[index]["text"], (start + phrase_end(clip)) / SAMPLE_RATE))
         quiet_until = start + len(clip)
     if command is not None:
-        clip = _wave(material.commands, command)
-        last = samples - len(clip) - int(AFTER_S * SAMPLE_RATE)
-        start = int(rng.integers(min(quiet_until, last), last + 1))
-        _place(speech, wave, clip, start, _snr(config, rng), room, rng)
-        end = start + phrase_end(clip)
+        start = int(rng.integers(quiet_until, latest + 1))
+        _place(speech, wave, command, start, _snr(config, rng), room, rng)
+        end = start + phrase_end(command)
         irq_at = end / SAMPLE_RATE
         samples = end + int(AFTER_S * SAMPLE_RATE)
     heard = (wave + speech)[:samples]
@@ -161,9 +162,12 @@ def _snr(config: SceneConfig, rng: np.random.Generator) -> float:
 def _place(
     speech: np.ndarray, bed: np.ndarray, clip: np.ndarray, start: int, snr_db: float, room: tuple[float, float] | None, rng: np.random.Generator
 ) -> None:
-    """Add `clip` to `speech` from `start`, `snr_db` over what the bed is there (or 10 dB below its mean, where it pauses)."""
+    """Add `clip` to `speech` from `start`, `snr_db` over what the bed is there, or over 10 dB below its mean where it pauses.
+
+    People don't whisper where it is quiet: next to nothing counts as _FAINT, so that the clip is clean there.
+    """
     around = bed[max(0, start - SAMPLE_RATE // 2) : start + len(clip) + SAMPLE_RATE // 2]
-    level = max(_rms(around), _rms(bed) * 0.3) * 10 ** (snr_db / 20) / _rms(clip)
+    level = max(_rms(around), _rms(bed) * 0.3, _FAINT) * 10 ** (snr_db / 20) / _rms(clip)
     if room is not None:
         clip = reverberate(np.pad(clip, (0, int(room[0] * SAMPLE_RATE))), *room, rng, SAMPLE_RATE)
     stop = min(len(speech), start + len(clip))

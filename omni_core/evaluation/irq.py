@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from omni_core.codec.base import FRAME_SAMPLES, SAMPLE_RATE, Codec
 from omni_core.config import ListenerConfig
-from omni_core.datagen.interruptions import Material, Scene, SceneConfig, draw_scene
+from omni_core.datagen.interruptions import BEDS, Material, Scene, SceneConfig, draw_scene
 from omni_core.listener import ListenerStream
 from omni_core.models import OmniModel
 
@@ -29,7 +29,7 @@ _APART = 12  # frames without irq between two alarms
 _NEAR_S = 1.0  # a near miss triggers by an irq this long before or after its end
 
 CLEAN = SceneConfig(seconds=(8, 20), command_share=1, near_misses=0, beds=("quiet",), echo_share=0)
-AT_10_DB = SceneConfig(seconds=(8, 20), command_share=1, near_misses=0, snr_db=(10, 10))
+AT_10_DB = SceneConfig(seconds=(8, 20), command_share=1, near_misses=0, beds=BEDS[:-1], snr_db=(10, 10))
 NEAR = SceneConfig(seconds=(8, 20), command_share=0, near_misses=4, snr_db=(5, 25))
 NEGATIVE = SceneConfig(seconds=(45, 45), command_share=0, near_misses=0)
 
