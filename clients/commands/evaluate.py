@@ -19,6 +19,7 @@ omni eval qa --listen                              # and how well pocketsphinx u
 omni eval all --report report                      # everything, with a page to look at and listen to: report/index.html
 omni eval asr --manifest my/recordings.jsonl --json
 omni eval codec                                    # needs `omni data codec` and the extra train
+omni eval irq                                      # needs `omni data scenes`
 """
 
 ABOUT = {
@@ -41,12 +42,12 @@ def add(commands: Any) -> None:
         type=Path,
         metavar="FILE",
         help="JSON lines with audio (or text), expect and any of image, question, history, skill, voice, group, condition; "
-        "default: data/test/manifest.jsonl, which `omni data test` makes",
+        "default: that of `omni data test`",
     )
     parser.add_argument("--listen", action="store_true", help="qa: also pocketsphinx's word error rate, on the answers and on flite's own voice")
-    parser.add_argument("--held-out", type=Path, metavar="DIR", help="codec: made by `omni data codec`; default: data/slt/held_out")
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="where `omni data` wrote; default: %(default)s")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of what is drawn: the choice under --limit, scenes; default: %(default)s")
-    parser.add_argument("--limit", type=int, metavar="N", help="at most so many questions, clips or hours of each suite")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most so many questions, clips or commands of each suite")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write DIR/index.html: one page with plots and samples, complete in itself")
     add_json(parser)
 
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import track
 
     from clients.commands.demo import QUESTIONS
     from omni_core.checkpoint import load_bundle
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from omni_core.errors import ConfigError
     from omni_core.evaluation.report import write_report
     from omni_core.evaluation.results import Evaluation
-    from omni_core.evaluation.suites import HELD_OUT, SUITES, TEST_MANIFEST, Setting, evaluate
+    from omni_core.evaluation.suites import SUITES, Setting, evaluate
 
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit {args.limit}: measure at least one")
@@ -74,19 +75,19 @@ def run(args: argparse.Namespace) -> int:
     bundle = load_bundle(args.model, args.device)
     if bundle.model.device.type == "cpu":
         torch.set_num_threads(default_threads(bundle))
-    with Progress(console=Console(stderr=True), transient=True, disable=args.json) as progress:
-        setting = Setting(
-            bundle,
-            manifest=args.manifest or TEST_MANIFEST,
-            questions=None if args.manifest else QUESTIONS / "manifest.jsonl",
-            held_out=args.held_out or HELD_OUT,
-            seed=args.seed,
-            limit=args.limit,
-            listenable=args.report is not None,
-            track=lambda loop, count, name: progress.track(loop, count, description=name),
-        )
-        names = list(SUITES) if args.suite == "all" else ["qa", "speech"] if args.suite == "qa" and args.listen else [args.suite]
-        suites, not_run = evaluate(names, setting, keep_going=args.suite == "all")
+    bar = Console(stderr=True)
+    setting = Setting(
+        bundle,
+        data=args.data,
+        manifest=args.manifest,
+        questions=QUESTIONS / "manifest.jsonl",
+        seed=args.seed,
+        limit=args.limit,
+        listenable=args.report is not None,
+        track=lambda loop, count, name: track(loop, name, count, console=bar, transient=True),
+    )
+    names = list(SUITES) if args.suite == "all" else ["qa", "speech"] if args.suite == "qa" and args.listen else [args.suite]
+    suites, not_run = evaluate(names, setting, keep_going=args.suite == "all")
     evaluation = Evaluation(
         model=bundle.name,
         machine=_machine(bundle.model.device),
@@ -112,15 +113,18 @@ def _show(console: Any, evaluation: Evaluation) -> None:
     """Tables on a terminal: of each suite what it found, then the figures that have a goal."""
     from rich.markup import escape
 
+    from omni_core.evaluation.targets import GOALS
+
     for suite in evaluation.suites:
         console.print(f"\n[bold]{suite.title}[/bold]  [dim]{suite.about}[/dim]")
         for table in suite.tables:
             numbers = [unit is not None for unit in table.units] or [False] * len(table.columns)
             _print_table(console, table.title, table.columns, numbers, [[escape(cell) for cell in row] for row in table.written()])
+    figures = {figure.key: figure for figure in evaluation.figures}
     rows = [
-        [goal.name, goal.unit.write(figure.value), goal.unit.write(goal.least), goal.unit.write(goal.aim), _VERDICTS[figure.verdict]]
-        for figure in evaluation.figures
-        if (goal := figure.goal) and figure.verdict
+        [goal.name, goal.unit.write(figure.value), goal.unit.write(goal.least), goal.unit.write(goal.aim), _VERDICTS[goal.verdict(figure.value)]]
+        for key, goal in GOALS.items()
+        if (figure := figures.get(key))
     ]
     _print_table(console, "Beside what nano is meant to reach", ("goal", "figure", "least", "aim", ""), [False, True, True, True, False], rows)
     for name, reason in evaluation.not_run.items():
@@ -150,7 +154,7 @@ def _command(args: argparse.Namespace) -> str:
         "--model": args.model if args.model != "nano" else None,
         "--device": args.device if args.device != "auto" else None,
         "--manifest": args.manifest,
-        "--held-out": args.held_out,
+        "--data": args.data if args.data != Path("data") else None,
         "--limit": args.limit,
         "--seed": args.seed,
         "--report": args.report,

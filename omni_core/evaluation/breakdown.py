@@ -12,6 +12,7 @@ from omni_core.evaluation.asking import Asker, Reply, silent, task_of
 from omni_core.evaluation.manifest import Item
 from omni_core.evaluation.results import Bars, Clip, Figure, Heatmap, Sample, Table
 from omni_core.evaluation.targets import Unit
+from omni_core.metrics import normalise, substitutions
 
 Cells = dict[tuple[str, str, str], list[Reply]]  #: by kind, group and condition
 
@@ -24,12 +25,14 @@ def key_of(*parts: str) -> str:
 
 
 def cells(replies: Iterable[Reply], kind: Callable[[Item], str]) -> Cells:
-    """Replies by kind, group ("typed" where nobody speaks) and condition, in the order in which they first come."""
+    """Replies by kind, group ("typed" where nobody speaks) and condition: kinds and groups as they first come, the cleanest condition first."""
     found: Cells = defaultdict(list)
     for reply in replies:
         item = reply.item
         found[kind(item), item.group if item.audio else "typed", item.condition].append(reply)
-    return dict(found)
+    kinds, groups = (list(dict.fromkeys(where[place] for where in found)) for place in (0, 1))
+    ordered = sorted(found, key=lambda where: (kinds.index(where[0]), groups.index(where[1]), where[2] not in ("", "clean"), where[2]))
+    return {where: found[where] for where in ordered}
 
 
 def share(replies: Sequence[Reply], close: bool = False) -> float:
@@ -78,6 +81,12 @@ def mistakes(replies: Iterable[Reply]) -> Table:
     wrong = Counter((r.item.question or "(not in words)", r.item.expect, r.text or r.error or "(no words)") for r in replies if not r.right)
     rows = tuple((*texts, count) for texts, count in wrong.most_common(_SHOWN))
     return Table("Most frequent wrong answers", ("asked", "expected", "answered", "times"), rows, (None, None, None, Unit.NUMBER))
+
+
+def confusions(replies: Iterable[Reply]) -> list[tuple[str, str]]:
+    """Words expected and answered in their place, of answers as long as the expected ones: longer or shorter ones are other answers altogether."""
+    same = (reply for reply in replies if len(normalise(reply.item.expect)) == len(normalise(reply.text)))
+    return [pair for reply in same for pair in substitutions(reply.item.expect, reply.text)]
 
 
 def heatmap(pairs: Iterable[tuple[str, str]], title: str, down: str, across: str) -> Heatmap | None:

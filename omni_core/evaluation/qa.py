@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 from omni_core.errors import DataError
 from omni_core.evaluation.asking import Asker, Reply, Track
-from omni_core.evaluation.breakdown import accuracy, aloud, by_voice, cells, heatmap, key_of, mistakes, pick, sample, share
+from omni_core.evaluation.breakdown import accuracy, aloud, by_voice, cells, confusions, heatmap, key_of, mistakes, pick, sample, share
 from omni_core.evaluation.manifest import OPEN, Item
 from omni_core.evaluation.results import Figure, Plot, Suite
-from omni_core.metrics import substitutions
 
 _SAMPLES = 6
 
@@ -30,7 +29,8 @@ def run(asker: Asker, items: Sequence[Item], track: Track, *, seed: int, listena
     replies = asker.ask(items, "T2", track, "questions")
     by_skill, table, bars = accuracy("qa", replies, _skill, "skill")
     everything = [Figure("qa.all", share(replies), len(replies)), *_over_skills(replies)]
-    sums = heatmap(_number_mistakes(replies), "Words taken for others in wrong sums", "expected", "answered")
+    wrong_sums = confusions(reply for reply in replies if reply.item.skill == "sums")
+    sums = heatmap(wrong_sums, "Words taken for others in wrong sums", "expected", "answered")
     plots: list[Plot] = [bars, *([sums] if sums else [])]
     return Suite(
         name="qa",
@@ -50,7 +50,3 @@ def _skill(item: Item) -> str:
 def _over_skills(replies: Sequence[Reply]) -> list[Figure]:
     """All skills together, by group and condition."""
     return [Figure(key_of("qa", *where), share(mine), len(mine)) for where, mine in cells(replies, lambda item: "all").items()]
-
-
-def _number_mistakes(replies: Sequence[Reply]) -> list[tuple[str, str]]:
-    return [pair for reply in replies if reply.item.skill == "sums" for pair in substitutions(reply.item.expect, reply.text)]

@@ -24,7 +24,7 @@ from omni_core.evaluation.targets import GOALS, Goal, Verdict
 MEDIA_BYTES = 2_000_000  #: of sounds and pictures, before base64 adds a third; samples beyond are left out
 
 _VERDICTS = {Verdict.MET: "aim met", Verdict.LEAST: "least met", Verdict.SHORT: "short"}
-_OPEN_ROWS = 24  #: a longer table is folded
+_OPEN_ROWS = 14  #: a longer table is folded
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> Path:

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from omni_core.datagen.skills.pictures import PictureSkill
 from omni_core.errors import DataError
 from omni_core.evaluation.asking import Asker, Track
-from omni_core.evaluation.breakdown import accuracy, aloud, heatmap, key_of, mistakes, pick, sample, share
+from omni_core.evaluation.breakdown import accuracy, aloud, confusions, heatmap, key_of, mistakes, pick, sample, share
 from omni_core.evaluation.manifest import Item
 from omni_core.evaluation.results import Figure, Plot, Suite
-from omni_core.metrics import substitutions
 
 _SAMPLES = 4
 
@@ -44,9 +43,7 @@ def run(asker: Asker, items: Sequence[Item], track: Track, *, seed: int, listena
     figures = [Figure(key_of("vision", name), share(mine), len(mine)) for name, mine in (("typed", typed), ("spoken", spoken)) if mine]
     figures += accuracy("vision", spoken, lambda item: "spoken", "asked")[0]
     _, table, bars = accuracy("vision", replies, kind_of, "asked for")
-    confused = heatmap(
-        (pair for reply in replies for pair in substitutions(reply.item.expect, reply.text)), "Words taken for others", "expected", "answered"
-    )
+    confused = heatmap(confusions(replies), "Words taken for others", "expected", "answered")
     plots: list[Plot] = [bars, *([confused] if confused else [])]
     return Suite(
         name="vision",

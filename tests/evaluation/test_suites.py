@@ -43,7 +43,7 @@ def test_without_test_material_the_command_that_makes_it_is_named(suite, tmp_pat
 
 
 def test_what_can_t_be_run_is_said_and_the_rest_is_done(bundle, tmp_path):
-    setting = Setting(bundle, manifest=tmp_path / "absent.jsonl", questions=QUESTIONS / "manifest.jsonl", held_out=tmp_path, limit=2)
+    setting = Setting(bundle, data=tmp_path, questions=QUESTIONS / "manifest.jsonl", limit=2)
     suites, not_run = evaluate(["qa", "asr", "codec"], setting, keep_going=True)
     assert [suite.name for suite in suites] == ["qa"]
     assert set(not_run) == {"asr", "codec"}
