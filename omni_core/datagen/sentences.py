@@ -158,7 +158,12 @@ def _any_sentence(rng: np.random.Generator) -> str:
 
 
 def _random_words(rng: np.random.Generator, draw: Callable[[str], str]) -> list[str]:
-    categories = list(words())
-    weights = np.sqrt([len(members) for members in words().values()])  # small categories would be rare otherwise
-    weights /= weights.sum()
-    return [draw(categories[index]) for index in rng.choice(len(categories), size=rng.integers(2, 9), p=weights)]
+    categories, shares = _categories()
+    return [draw(categories[index]) for index in shares.searchsorted(rng.random(rng.integers(2, 9)), side="right")]
+
+
+@functools.cache
+def _categories() -> tuple[tuple[str, ...], np.ndarray]:
+    """The categories, and the cumulated shares that random words have of each: by the square root of its size, so that small ones are not rare."""
+    shares = np.sqrt([len(members) for members in words().values()]).cumsum()
+    return tuple(words()), shares / shares[-1]
