@@ -13,6 +13,7 @@ EXAMPLES = """
 omni data all                                      # everything that nano is trained and tested on
 omni data speech --scale 0.01 --folder /tmp/small  # a hundredth of it
 omni data speech --sets talk                       # what a new dialogue needs, with `omni data answers`
+omni data scenes                                   # "stop omni" in many surroundings; after speech and answers
 omni data test                                     # data/test/manifest.jsonl, for `omni eval`
 """
 
@@ -23,7 +24,7 @@ def add(commands: Any) -> None:
     kinds = parser.add_subparsers(dest="kind", metavar="|".join(_KINDS), required=True)
     for name, (describe, help_text, _) in _KINDS.items():
         kind = kinds.add_parser(name, help=help_text)
-        kind.add_argument("--folder", type=Path, default=Path("data"), metavar="DIR", help="of speech/, answers/, test/, slt/; default: %(default)s")
+        kind.add_argument("--folder", type=Path, default=Path("data"), metavar="DIR", help="of speech/, answers/, scenes/, test/, slt/; default: %(default)s")
         kind.add_argument("--seed", type=int, default=1, metavar="N", help="default: %(default)s")
         for describe_one in describe:
             describe_one(kind)
@@ -52,6 +53,10 @@ def _minutes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=positive, default=90.0, metavar="N", help="of speech for the codec; default: 90")
 
 
+def _scenes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scenes", type=int, default=3000, metavar="N", help="interruption scenes of about 10 s; default: %(default)s")
+
+
 def _speech(args: argparse.Namespace) -> None:
     from omni_core.datagen.speech import SIZES, SpeechConfig, make_speech
 
@@ -72,6 +77,13 @@ def _test(args: argparse.Namespace) -> None:
     make_test(args.folder / "test", scale=args.scale, seed=args.seed)
 
 
+def _interruptions(args: argparse.Namespace) -> None:
+    from omni_core.datagen.scenes import make_phrases, make_scenes
+
+    make_phrases(args.folder, args.scale, args.seed)
+    make_scenes(args.folder, args.scenes, args.seed)
+
+
 def _codec(args: argparse.Namespace) -> None:
     from omni_core.training.codec_clips import make_clips
 
@@ -79,7 +91,7 @@ def _codec(args: argparse.Namespace) -> None:
 
 
 def _all(args: argparse.Namespace) -> None:
-    for make in (_answers, _test, _speech, _codec):
+    for make in (_answers, _test, _speech, _interruptions, _codec):
         make(args)
 
 
@@ -89,7 +101,8 @@ _Describe = Callable[[argparse.ArgumentParser], None]
 _KINDS: dict[str, tuple[tuple[_Describe, ...], str, Callable[[argparse.Namespace], None]]] = {
     "speech": ((_scale, _sets), "spoken questions: open sentences, and a set for each skill", _speech),
     "answers": ((_sentences,), "every answer, in nano's voice", _answers),
+    "scenes": ((_scale, _scenes), "what interrupts and what must not, in many voices, and scenes of it", _interruptions),
     "test": ((_scale,), "held-out questions in held-out voices, with a manifest", _test),
     "codec": ((_minutes,), "the answering voice, and a share of others", _codec),
-    "all": ((_scale, _sets, _sentences, _minutes), "all of these", _all),
+    "all": ((_scale, _sets, _sentences, _scenes, _minutes), "all of these", _all),
 }
