@@ -24,7 +24,8 @@ def add(commands: Any) -> None:
     kinds = parser.add_subparsers(dest="kind", metavar="|".join(_KINDS), required=True)
     for name, (describe, help_text, _) in _KINDS.items():
         kind = kinds.add_parser(name, help=help_text)
-        kind.add_argument("--folder", type=Path, default=Path("data"), metavar="DIR", help="of speech/, answers/, scenes/, test/, slt/; default: %(default)s")
+        folders = "of speech/, answers/, scenes/, test/, slt/; default: %(default)s"
+        kind.add_argument("--folder", type=Path, default=Path("data"), metavar="DIR", help=folders)
         kind.add_argument("--seed", type=int, default=1, metavar="N", help="default: %(default)s")
         for describe_one in describe:
             describe_one(kind)
