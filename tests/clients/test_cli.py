@@ -66,7 +66,8 @@ def test_barge_in_wants_a_file_and_a_time(value: str, capsys: pytest.CaptureFixt
     ("command", "says"),
     [
         (["train", "codec", "--config", "absent.yaml"], "absent.yaml: no such file"),
-        (["train", "bundle", "--config", "pyproject.toml"], "--out DIR"),
+        (["train", "codec", "--config", "pyproject.toml", "--dry-run"], "--dry-run is for lm, stage1"),
+        (["train", "encoders", "--config", "pyproject.toml"], "can't be read as YAML"),
         (["infer", "--task", "A9", "--text", "x"], "unknown task 'A9'"),
         (["check", "no/such/model/anywhere"], "no such model"),
         (["eval", "qa", "--manifest", "absent.jsonl"], "absent.jsonl: no such file"),
