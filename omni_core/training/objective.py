@@ -48,7 +48,7 @@ class ListeningPart:
 
 
 class Objective(nn.Module):
-    """The losses of a part of a step as one module, for what wraps modules (DDP). The frozen senses are no submodules: they are never trained or saved."""
+    """The losses of a part of a step as one module, for what wraps modules (DDP). The frozen senses are no submodules: never trained, never saved."""
 
     def __init__(self, model: OmniModel, ear: Ear, eye: Eye | None, text_weight: float) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from omni_core.checkpoint import Bundle, convert, load_bundle, save_bundle
 from omni_core.engine.features import decode_features
 from omni_core.errors import CheckpointError, ConfigError
 from omni_core.tokens import Task
-from tests.checkpoint.conftest import RELEASED
+from tests.small import RELEASED
 
 
 def assert_same(a: object, b: object, tolerance: float = 0.0) -> None:
