@@ -27,6 +27,22 @@ class StreamDecoder(Protocol):
         ...
 
 
+class StreamEncoder(Protocol):
+    """Encodes one stream of samples as it comes, each frame as soon as it is complete and from nothing later."""
+
+    def push(self, wave: torch.Tensor) -> torch.Tensor:
+        """Take the next samples [N] float32, any N; return the frames [k, 7] int64 that are complete now."""
+        ...
+
+    def flush(self) -> torch.Tensor:
+        """End the stream: return the last frame [0 or 1, 7], zero-padded, and start anew."""
+        ...
+
+    def reset(self) -> None:
+        """Forget everything: the next push starts a new stream."""
+        ...
+
+
 class Codec(Protocol):
     """Turns a waveform into frames of 7 codes and back."""
 
@@ -46,3 +62,13 @@ class Codec(Protocol):
     def stream(self) -> StreamDecoder:
         """A decoder for one stream."""
         ...
+
+    def stream_encoder(self) -> StreamEncoder:
+        """An encoder for one microphone. A codec that isn't causal gives other codes here than `encode`, which sees what comes next."""
+        ...
+
+
+def encode_as_stream(codec: Codec, wave: torch.Tensor) -> torch.Tensor:
+    """[N] float32 -> frames [ceil(N / 2048), 7] int64, as a microphone's stream would be encoded: what a listener is trained and judged on."""
+    encoder = codec.stream_encoder()
+    return torch.cat([encoder.push(wave), encoder.flush()])

@@ -310,29 +310,29 @@ class CausalStream:
 
 
 class CausalStreamEncoder:
-    """Encodes one stream of samples frame by frame."""
+    """`codec.base.StreamEncoder` of a `CausalCodec`; gives what `encode` gives."""
 
     def __init__(self, codec: CausalCodec) -> None:
         self._codec = codec
+        self._device = next(codec.parameters()).device
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next push starts a new stream."""
         self._state: State = {}
-        self._rest: torch.Tensor | None = None
+        self._rest = torch.zeros(0, device=self._device)
 
     def push(self, wave: torch.Tensor) -> torch.Tensor:
         """[N] float32, any N -> the frames [k, 7] int64 that are complete now; what is left over waits for the next push."""
-        wave = wave if self._rest is None else torch.cat((self._rest, wave))
+        wave = torch.cat((self._rest, wave.to(self._device)))
         whole = len(wave) - len(wave) % FRAME_SAMPLES
         self._rest = wave[whole:]
         if not whole:
-            return torch.zeros(0, 7, dtype=torch.int64, device=wave.device)
+            return torch.zeros(0, 7, dtype=torch.int64, device=self._device)
         return self._codec.encode_batch(wave[None, :whole], self._state)[0]
 
     def flush(self) -> torch.Tensor:
         """The last frame [0 or 1, 7], zero-padded, and a fresh start."""
-        rest, _ = self._rest, None
-        frames = torch.zeros(0, 7, dtype=torch.int64) if rest is None or not len(rest) else self.push(rest.new_zeros(-len(rest) % FRAME_SAMPLES))
+        frames = self.push(torch.zeros(-len(self._rest) % FRAME_SAMPLES))
         self.reset()
         return frames

@@ -27,6 +27,8 @@ from omni_core.errors import CheckpointError, ConfigError
 
 _STRIDES = [4, 2, 1]  # codes of the three levels per frame: 1, 2, 4
 _LATENTS = 4  # decoder inputs per frame
+_WINDOW = 4  # frames that a microphone's newest one is encoded with, itself included: the encoder sees about 2.3 to its left
+_AT_ONCE = 32  # windows in one pass
 
 
 class SnacCodec:
@@ -99,6 +101,10 @@ class SnacCodec:
         """A decoder for one answer."""
         return SnacStream(self._network, self._decoder, self.device)
 
+    def stream_encoder(self) -> SnacStreamEncoder:
+        """An encoder for one microphone."""
+        return SnacStreamEncoder(self._network, self.device)
+
     def _decoder(self) -> Chain:
         """The decoder network as a chain of streaming layers with fresh state."""
         seeds = (self._seed, 0)
@@ -161,6 +167,39 @@ class SnacStream:
         else:
             latents = torch.zeros(1, self._network.latent_dim, 0, device=self._device)
         return self._decoder.push(latents, last)[0, 0]
+
+
+class SnacStreamEncoder:
+    """`codec.base.StreamEncoder`: each newest frame is encoded at once, in a fixed window that ends with it.
+
+    The network would look 190 ms ahead; waiting for that costs more than the codes' accuracy is worth to a listener (model-facts section 5).
+    """
+
+    def __init__(self, network: SNAC, device: torch.device) -> None:
+        self._network, self._device = network, device
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next push starts a new stream."""
+        self._samples = torch.zeros((_WINDOW - 1) * FRAME_SAMPLES, device=self._device)  # left context, then what is no whole frame yet
+
+    @torch.inference_mode()
+    def push(self, wave: Tensor) -> Tensor:
+        """Samples [N] float32 at 24 kHz, any N -> frames [k, 7] int64."""
+        samples = torch.cat([self._samples, torch.as_tensor(wave, dtype=torch.float32, device=self._device)])
+        count = len(samples) // FRAME_SAMPLES - (_WINDOW - 1)
+        self._samples = samples[count * FRAME_SAMPLES :]
+        frames = [torch.zeros(0, FRAME_CODES, dtype=torch.int64, device=self._device)]
+        if count:
+            windows = samples.unfold(0, _WINDOW * FRAME_SAMPLES, FRAME_SAMPLES)  # [count, window]
+            frames += [pack_frames(*self._network.encode(part[:, None]))[:, -1] for part in windows.split(_AT_ONCE)]
+        return torch.cat(frames)
+
+    def flush(self) -> Tensor:
+        """The last frame [0 or 1, 7], zero-padded, and a fresh start."""
+        frames = self.push(torch.zeros(-len(self._samples) % FRAME_SAMPLES))
+        self.reset()
+        return frames
 
 
 def _snake(module: Snake1d) -> nn.Module:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from omni_core.codec.base import FRAME_SAMPLES, SAMPLE_RATE, Codec
+from omni_core.codec.base import FRAME_SAMPLES, SAMPLE_RATE, Codec, encode_as_stream
 from omni_core.config import ListenerConfig
 from omni_core.datagen.interruptions import BEDS, Material, Scene, SceneConfig, draw_scene
 from omni_core.listener import ListenerStream
@@ -112,7 +112,7 @@ def alarms(said: np.ndarray) -> int:
 
 
 def _listen(stream: ListenerStream, codec: Codec, scenes: Sequence[Scene]) -> list[np.ndarray]:
-    codes = [codec.encode(torch.from_numpy(scene.wave)) for scene in scenes]
+    codes = [encode_as_stream(codec, torch.from_numpy(scene.wave)) for scene in scenes]
     frames = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)  # [B, F, 7]
     said = torch.cat([stream.push(part) for part in frames.split(_PUSH, 1)], 1).cpu().numpy()
     return [row[: len(own)] for row, own in zip(said, codes, strict=True)]

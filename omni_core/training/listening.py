@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from omni_core.codec.base import Codec
+from omni_core.codec.base import Codec, encode_as_stream
 from omni_core.datagen.interruptions import IRQ, N_IRQ, SAMPLE_RATE, frame_labels
 from omni_core.datagen.shards import ShardSet, read_manifest
 from omni_core.errors import DataError
@@ -126,7 +126,7 @@ def code_scenes(scenes: ShardSet, codec: Codec, path: Path) -> CodedScenes:
 
 def code_scene(wave: np.ndarray, row: Mapping, codec: Codec) -> CodedScenes:
     """One scene: wave [N] at 24 kHz; row: `irq_at` (s or None) and `near_misses`, each [text, end in s]."""
-    codes = codec.encode(torch.from_numpy(wave)).cpu().numpy().astype(np.uint16)
+    codes = encode_as_stream(codec, torch.from_numpy(wave)).cpu().numpy().astype(np.uint16)
     decisions = np.zeros(len(codes), bool)
     for end in (*(end for _, end in row["near_misses"]), row["irq_at"]):
         if end is not None:

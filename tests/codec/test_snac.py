@@ -7,6 +7,8 @@ import torch
 from snac import SNAC
 from snac.layers import NoiseBlock
 
+from omni_core.codec.base import encode_as_stream
+from omni_core.codec.frames import pack_frames
 from omni_core.codec.snac import SnacCodec
 from omni_core.errors import CheckpointError, ConfigError
 
@@ -116,6 +118,18 @@ def test_encoding_gives_the_package_codes_with_a_padded_tail(quiet, package):
     assert torch.equal(frames[:, 0], c1[0])
     assert torch.equal(frames[:, [1, 4]].flatten(), c2[0])
     assert torch.equal(frames[:, [2, 3, 5, 6]].flatten(), c3[0])
+
+
+def test_a_microphone_is_encoded_frame_by_frame_in_a_window_of_the_past(quiet, package):
+    wave = torch.randn(7 * 2048 + 5, generator=torch.Generator().manual_seed(1)) * 0.1
+    frames = encode_as_stream(quiet, wave)
+    assert frames.shape == (8, 7)
+    encoder = quiet.stream_encoder()
+    assert torch.equal(torch.cat([*(encoder.push(part) for part in wave.split(1500)), encoder.flush()]), frames)
+    assert torch.equal(encode_as_stream(quiet, wave[: 5 * 2048]), frames[:5])  # what comes later changes nothing
+    with torch.no_grad():
+        newest = pack_frames(*package.encode(wave[3 * 2048 : 7 * 2048][None, None]))[0, -1]
+    assert torch.equal(frames[6], newest)
 
 
 def test_unusable_directories_are_named(folder, tmp_path):

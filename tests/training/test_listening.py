@@ -37,6 +37,9 @@ class LoudnessCodec:
 
     frame_samples, encoded = FRAME, 0
 
+    def stream_encoder(self) -> Any:
+        return SimpleNamespace(push=self.encode, flush=lambda: torch.zeros(0, 7, dtype=torch.int64))
+
     def encode(self, wave: torch.Tensor) -> torch.Tensor:
         self.encoded += 1
         return (wave[::FRAME] * 100).round().long()[:, None].expand(-1, 7)
