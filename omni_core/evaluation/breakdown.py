@@ -41,7 +41,7 @@ def share(replies: Sequence[Reply], close: bool = False) -> float:
 
 
 def accuracy(suite: str, replies: Sequence[Reply], kind: Callable[[Item], str], what: str) -> tuple[list[Figure], Table, Bars]:
-    """Shares of right answers by kind, group and condition: one figure, one row and one bar each. `what` names the kinds."""
+    """Shares of right answers by kind, group and condition: one figure, one row and one bar each. `what` says what kinds are."""
     found = cells(replies, kind)
     figures = [Figure(key_of(suite, where[0] or "all", *where[1:]), share(mine), len(mine)) for where, mine in found.items()]
     rows = [
@@ -49,13 +49,13 @@ def accuracy(suite: str, replies: Sequence[Reply], kind: Callable[[Item], str], 
         for where, mine in found.items()
     ]
     table = Table(
-        "Right answers",
+        f"Right answers by {what}",
         (what, "voices", "condition", "questions", "right", "nearly", "failed"),
         tuple(rows),
         (None, None, None, Unit.NUMBER, Unit.SHARE, Unit.SHARE, Unit.NUMBER),
         "Right: the same words. Nearly: at most 20 % of the words, or 10 % of the characters, differ. Failed: the model gave no answer.",
     )
-    return figures, table, bars("Right answers", {where: share(mine) for where, mine in found.items()})
+    return figures, table, bars(f"Right answers by {what}", {where: share(mine) for where, mine in found.items()})
 
 
 def bars(title: str, values: dict[tuple[str, str, str], float], top: float = 1.0) -> Bars:

@@ -51,7 +51,7 @@ td.main { font-weight: 600; }
 }
 .pill.met { color: var(--met); } .pill.least { color: var(--least); } .pill.short { color: var(--short); }
 .pill.none { color: var(--soft); font-weight: 400; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 14px; align-items: start; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); gap: 14px; align-items: start; }
 figure { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 16px 18px; margin: 0; }
 figcaption { font-weight: 600; font-size: 14px; margin-bottom: 12px; }
 .legend { display: flex; flex-wrap: wrap; gap: 3px 16px; font-weight: 400; font-size: 12.5px; color: var(--soft); margin-top: 4px; }

@@ -42,7 +42,7 @@ def run(asker: Asker, items: Sequence[Item], track: Track, *, seed: int, listena
     typed = [reply for reply in replies if not reply.item.audio]
     figures = [Figure(key_of("vision", name), share(mine), len(mine)) for name, mine in (("typed", typed), ("spoken", spoken)) if mine]
     figures += accuracy("vision", spoken, lambda item: "spoken", "asked")[0]
-    _, table, bars = accuracy("vision", replies, kind_of, "asked for")
+    _, table, bars = accuracy("vision", replies, kind_of, "question")
     confused = heatmap(confusions(replies), "Words taken for others", "expected", "answered")
     plots: list[Plot] = [bars, *([confused] if confused else [])]
     return Suite(
