@@ -65,12 +65,11 @@ check: lint types contracts test ## what CI runs, less the speech tests
 
 CONFIGS := omni_core/training/configs
 nano: $(STAMP) ## train nano from nothing (hours on 2 cores); into runs/nano, see docs/training.md
-	$(BIN)/omni data speech
-	$(BIN)/omni data codec
-	$(BIN)/omni train codec --config $(CONFIGS)/codec.yaml $(if $(wildcard runs/codec/state.pt),--resume)
-	$(BIN)/omni train encoders --config $(CONFIGS)/encoders.yaml $(if $(wildcard runs/encoder/state.pt),--resume)
-	$(BIN)/omni train lm --config $(CONFIGS)/lm.yaml $(if $(wildcard runs/lm/state.pt),--resume)
-	$(BIN)/omni train bundle --config $(CONFIGS)/lm.yaml --out runs/nano
+	$(BIN)/omni data all
+	@set -e; for run in "codec codec" "encoders encoders" "encoders vision" "lm lm" "stage1 stage1" "stage2 stage2" "stage3 stage3"; do \
+		set -- $$run; echo "omni train $$1 --config $(CONFIGS)/$$2.yaml --resume"; $(BIN)/omni train $$1 --config $(CONFIGS)/$$2.yaml --resume; \
+	done
+	cp -r runs/stage3/model runs/nano
 
 wheel: $(STAMP) ## build dist/*.whl
 	$(BIN)/python -m build --wheel

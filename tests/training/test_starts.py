@@ -1,0 +1,60 @@
+"""Any model can talk: a Qwen2 language model as the hub has it, with Whisper, CLIP and SNAC, becomes a start that answers as it did before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import save_file
+
+from omni_core.errors import CheckpointError
+from omni_core.training.starts import PublicModel, open_start, read_qwen2
+from tests.engine.parts import make_tokenizer
+from tests.small import write_released
+
+
+@pytest.fixture(scope="module")
+def qwen2(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, transformers.Qwen2ForCausalLM]:
+    """A small Qwen2 in the hub's layout, and the same in transformers."""
+    folder = tmp_path_factory.mktemp("qwen2")
+    torch.manual_seed(0)
+    config = transformers.Qwen2Config(
+        vocab_size=300, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        rope_theta=1_000_000.0, tie_word_embeddings=True, max_position_embeddings=128,
+    )  # fmt: skip
+    model = transformers.Qwen2ForCausalLM(config).eval()
+    for parameter in model.parameters():
+        parameter.data = torch.randn_like(parameter) * 0.2  # biases and norms too
+    told = {"model_type": "qwen2", "rope_theta": 1_000_000.0, **{key: getattr(config, key) for key in (
+        "num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "intermediate_size", "rms_norm_eps")}}  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(told))
+    save_file({key: value for key, value in model.state_dict().items() if key != "lm_head.weight"}, folder / "model.safetensors")
+    make_tokenizer().save(folder / "tokenizer.json")
+    return folder, model
+
+
+def test_a_language_model_of_the_hub_reads_text_as_before(qwen2, tmp_path):
+    folder, theirs = qwen2
+    released = write_released(tmp_path)
+    public = PublicModel("mine", str(folder), str(released / "small.pt"), str(released / "ViT-B-32.pt"), str(released / "snac_24khz"))
+    bundle = open_start(None, None, public, seed=1)
+    ids = torch.tensor([[5, 17, 250, 3, 99]])
+    with torch.no_grad():
+        x = bundle.model.embedding(ids)
+        ours = bundle.model.text_logits(bundle.model(x, torch.arange(5)[None]))
+        wanted = theirs(ids).logits
+    assert torch.allclose(ours[..., :300], wanted, atol=1e-4)
+    assert bundle.model.layout.codes == 32  # SNAC's
+    assert (bundle.audio_encoder.width, bundle.vision_encoder.width) == (32, 16)
+
+
+def test_what_is_not_a_qwen2_is_named(qwen2, tmp_path):
+    with pytest.raises(CheckpointError, match=r"config\.json: no Qwen2 configuration"):
+        read_qwen2(tmp_path)
+    (tmp_path / "config.json").write_text((qwen2[0] / "config.json").read_text())
+    save_file({"model.norm.weight": torch.ones(32)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="holds no tensor"):
+        read_qwen2(tmp_path)
