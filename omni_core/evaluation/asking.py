@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from omni_core.checkpoint import Bundle
 from omni_core.config import EngineConfig
+from omni_core.datagen.manifest import Item
 from omni_core.engine.engine import Engine
 from omni_core.engine.request import AudioChunk, Failed, Finished, GenerateRequest, TextDelta
 from omni_core.errors import InputError, TaskError
-from omni_core.evaluation.manifest import Item
 from omni_core.metrics import close_words, same_words
 from omni_core.tokens import Task
 

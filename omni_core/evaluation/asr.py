@@ -6,10 +6,10 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
+from omni_core.datagen.manifest import OPEN, Item
 from omni_core.errors import DataError
 from omni_core.evaluation.asking import Asker, Track
 from omni_core.evaluation.breakdown import bars, cells, heatmap, key_of, pick, sample
-from omni_core.evaluation.manifest import OPEN, Item
 from omni_core.evaluation.results import Figure, Plot, Suite, Table
 from omni_core.evaluation.targets import Unit
 from omni_core.metrics import character_errors, substitutions, total, word_errors

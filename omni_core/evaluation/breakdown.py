@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from omni_core.datagen.manifest import Item
 from omni_core.evaluation.asking import Asker, Reply, silent, task_of
-from omni_core.evaluation.manifest import Item
 from omni_core.evaluation.results import Bars, Clip, Figure, Heatmap, Sample, Table
 from omni_core.evaluation.targets import Unit
 from omni_core.metrics import normalise, substitutions

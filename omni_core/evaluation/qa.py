@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from omni_core.datagen.manifest import OPEN, Item
 from omni_core.errors import DataError
 from omni_core.evaluation.asking import Asker, Reply, Track
 from omni_core.evaluation.breakdown import accuracy, aloud, by_voice, cells, confusions, heatmap, key_of, mistakes, pick, sample, share
-from omni_core.evaluation.manifest import OPEN, Item
 from omni_core.evaluation.results import Figure, Plot, Suite
 
 _SAMPLES = 6

@@ -10,12 +10,12 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from omni_core.datagen.manifest import Item, choose
 from omni_core.datagen.synthesis import SAMPLE_RATE, speak, speak_all
 from omni_core.datagen.voices import ANSWER_VOICE
 from omni_core.errors import DataError
 from omni_core.evaluation.asking import Asker, Reply, Track
 from omni_core.evaluation.breakdown import key_of
-from omni_core.evaluation.manifest import Item, choose
 from omni_core.evaluation.results import Clip, Figure, Sample, Suite, Table
 from omni_core.evaluation.targets import Unit
 from omni_core.metrics import ErrorCount, normalise, total, transcribe, transcribe_all, word_errors

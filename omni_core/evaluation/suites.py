@@ -9,11 +9,11 @@ from pathlib import Path
 
 from omni_core.checkpoint import Bundle
 from omni_core.datagen.exchange import Split
+from omni_core.datagen.manifest import Item, choose, read_manifest
 from omni_core.datagen.scenes import read_material
 from omni_core.errors import CheckpointError, OmniError
 from omni_core.evaluation import asr, codec, qa, speech, stopping, vision
 from omni_core.evaluation.asking import Asker, Track, silent
-from omni_core.evaluation.manifest import Item, choose, read_manifest
 from omni_core.evaluation.results import Suite
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+from omni_core.datagen.manifest import Item
 from omni_core.datagen.skills.pictures import PictureSkill
 from omni_core.errors import DataError
 from omni_core.evaluation.asking import Asker, Track
 from omni_core.evaluation.breakdown import accuracy, aloud, confusions, heatmap, key_of, mistakes, pick, sample, share
-from omni_core.evaluation.manifest import Item
 from omni_core.evaluation.results import Figure, Plot, Suite
 
 _SAMPLES = 4

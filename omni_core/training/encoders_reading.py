@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from omni_core.audio import read_audio, resample
+from omni_core.audio import resample
+from omni_core.datagen.manifest import read_manifest
 from omni_core.datagen.sentences import spoken_form
 from omni_core.datagen.speech import OPEN, TALK
 from omni_core.encoders.chunked import CTC_PER_FEATURE, FEATURE_SAMPLES, ChunkedEncoder
 from omni_core.encoders.ctc import greedy_text
-from omni_core.errors import DataError, InputError
+from omni_core.errors import DataError
 from omni_core.metrics import edits, total
 from omni_core.training.encoders_clips import pad_mels
 
@@ -37,21 +37,14 @@ def read_held_out(manifest: Path, encoder: ChunkedEncoder, most: int) -> dict[st
 
     Raises DataError naming the line that can't be used.
     """
-    if not manifest.is_file():
-        raise DataError(f"{manifest}: no such file: make the test material with `omni data test`")
     groups: dict[str, list[Spoken]] = defaultdict(list)
-    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            if row["skill"] not in (OPEN, TALK) or not row.get("audio"):
-                continue
-            name = f"{row['skill']} {row['group']} {row['condition']}"
-            if len(groups[name]) < most:
-                text = row["expect"] if row["skill"] == OPEN else row["question"]
-                wave = torch.from_numpy(resample(*read_audio(manifest.parent / row["audio"]), encoder.sample_rate))
-                groups[name].append(Spoken(spoken_form(text), encoder.mel(F.pad(wave, (0, -len(wave) % FEATURE_SAMPLES)))))
-        except (ValueError, KeyError, TypeError, InputError) as error:
-            raise DataError(f"{manifest}, line {number}: can't be used ({error}): make the test material again") from error
+    for item in read_manifest(manifest):
+        if item.skill not in (OPEN, TALK) or item.audio is None:
+            continue
+        group = groups[f"{item.skill} {item.group} {item.condition}"]
+        if len(group) < most:
+            wave = torch.from_numpy(resample(*item.wave(), encoder.sample_rate))
+            group.append(Spoken(spoken_form(item.transcript), encoder.mel(F.pad(wave, (0, -len(wave) % FEATURE_SAMPLES)))))
     if not groups:
         raise DataError(f"{manifest}: holds no spoken clips of {OPEN} or {TALK}: make the test material again")
     return groups

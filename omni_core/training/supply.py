@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from omni_core.audio import read_audio, resample
+from omni_core.audio import resample
 from omni_core.checkpoint import Bundle
 from omni_core.codec import Codec
 from omni_core.datagen.answers import AnswerSet
+from omni_core.datagen.manifest import Item, read_manifest
 from omni_core.datagen.scenes import SCENES
 from omni_core.datagen.shards import ShardSet
 from omni_core.datagen.speech import OPEN
@@ -76,28 +75,25 @@ def open_listening(config: ListeningConfig, bundle: Bundle, seed: int) -> Listen
 
 def open_validation(config: DataConfig, senses: Senses, memory_turns: int) -> list[Example]:
     """Held-out questions as text tasks, every n-th of the clean ones of the test set; empty when there is none."""
-    folder = Path(config.folder) / "test"
-    manifest = folder / "manifest.jsonl"
+    manifest = Path(config.folder) / "test" / "manifest.jsonl"
     if not manifest.is_file() or not config.validation:
         return []
-    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
-    chosen = [row for row in rows if row.get("condition", "clean") == "clean" and row.get("group", "espeak") == "espeak"]
+    items = [item for item in read_manifest(manifest) if item.condition in ("clean", "") and item.group in ("espeak", "")]
     if senses.eye is None:
-        chosen = [row for row in chosen if not row.get("image")]
-    places = np.linspace(0, len(chosen), min(config.validation, len(chosen)), endpoint=False).astype(int)
-    return [_held_out(folder, chosen[place], senses, memory_turns) for place in places]
+        items = [item for item in items if item.image is None]
+    places = np.linspace(0, len(items), min(config.validation, len(items)), endpoint=False).astype(int)
+    return [_held_out(items[place], senses, memory_turns) for place in places]
 
 
-def _held_out(folder: Path, row: dict[str, Any], senses: Senses, memory_turns: int) -> Example:
+def _held_out(item: Item, senses: Senses, memory_turns: int) -> Example:
     heard, frames, seen, typed = None, 0, None, ()
-    if row.get("audio"):
-        wave, rate = read_audio(folder / row["audio"])
-        heard, frames = senses.ear.prepare(resample(wave, rate, _SAMPLE_RATE), None)
+    if item.audio is not None:
+        heard, frames = senses.ear.prepare(resample(*item.wave(), _SAMPLE_RATE), None)
     else:
-        typed = senses.tokenizer.encode(row["text"])
-    if row.get("image") and senses.eye is not None:
-        seen = senses.eye.prepare(np.asarray(Image.open(folder / row["image"]).convert("RGB")))
-    name = ("V" if seen is not None else "") + ("A1" if heard is not None else "T1") + ("T1" if row["skill"] == OPEN else "T2")
-    history = history_ids(senses.tokenizer, [(question, answer) for question, answer in row.get("history", [])], memory_turns)
-    expect = senses.tokenizer.encode(row["expect"])
-    return Example(Task(name), expect, question_ids=typed, history=history, heard=heard, frames=frames, seen=seen, skill=row["skill"])
+        typed = senses.tokenizer.encode(item.question)
+    if item.image is not None and senses.eye is not None:
+        seen = senses.eye.prepare(np.asarray(Image.open(item.image).convert("RGB")))
+    name = ("V" if seen is not None else "") + ("A1" if heard is not None else "T1") + ("T1" if item.skill == OPEN else "T2")
+    history = history_ids(senses.tokenizer, item.history, memory_turns)
+    expect = senses.tokenizer.encode(item.expect)
+    return Example(Task(name), expect, question_ids=typed, history=history, heard=heard, frames=frames, seen=seen, skill=item.skill)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from omni_core.datagen.manifest import Item
 from omni_core.evaluation.asking import Reply
 from omni_core.evaluation.breakdown import accuracy, by_voice, heatmap, key_of, mistakes, pick
 from omni_core.evaluation.codec import code_usage
-from omni_core.evaluation.manifest import Item
 from omni_core.evaluation.results import Figure
 from omni_core.evaluation.targets import GOALS, Unit, Verdict
 from omni_core.evaluation.vision import kind_of

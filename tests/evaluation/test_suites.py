@@ -9,9 +9,9 @@ import pytest
 from clients import cli
 from clients.commands.demo import QUESTIONS
 from omni_core.checkpoint import load_bundle
+from omni_core.datagen.manifest import Item, read_manifest
 from omni_core.errors import DataError, TaskError
 from omni_core.evaluation.asking import Asker, silent
-from omni_core.evaluation.manifest import Item, read_manifest
 from omni_core.evaluation.suites import SUITES, Setting, evaluate
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from omni_core.audio import write_wav
+from omni_core.datagen.manifest import Item, choose, read_manifest
 from omni_core.errors import DataError
-from omni_core.evaluation.manifest import Item, choose, read_manifest
 
 
 def _write(folder, *rows):
