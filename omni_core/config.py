@@ -140,7 +140,7 @@ class VisionConfig:
 class BundleConfig:
     """`config.json` of a model directory in our own format. A part that is None is not there.
 
-    nano's parts are `audio_encoder`, `vision` and `codec`; released weights bring `whisper`, `clip` and, as a folder with its own configuration, SNAC.
+    nano brings `audio_encoder`, `vision` and `codec`; released weights `whisper`, `clip` and, as a folder with its own configuration, SNAC.
     """
 
     format: str
