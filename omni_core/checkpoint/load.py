@@ -42,9 +42,9 @@ def load_bundle(source: str | os.PathLike[str], device: str | torch.device = "au
     dtype: of the language model's weights, however they are stored; None: float32 on the CPU, bfloat16 elsewhere. Encoders and codec are float32.
     Raises CheckpointError (nothing there, a file or tensor that does not fit) and ConfigError (a wrong key), with the remedy.
     """
+    device = pick_device(device)
     if str(source).startswith(random.PREFIX):
         return random.random_bundle(str(source), device, dtype)
-    device = pick_device(device)
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     directory = resolve(source)

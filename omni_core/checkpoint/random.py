@@ -53,11 +53,10 @@ _WHISPER_SMALL = WhisperConfig(mels=80, positions=1500, width=768, heads=12, lay
 _CLIP_B32 = ClipConfig(resolution=224, patch=32, width=768, heads=12, layers=12, features=512)
 
 
-def random_bundle(source: str, device: str = "auto", dtype: torch.dtype | None = None) -> Bundle:
+def random_bundle(source: str, device: torch.device, dtype: torch.dtype | None = None) -> Bundle:
     """A model of random weights with its parts: "random:nano" or "random:full" (2 GB in float32)."""
-    target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     eye = None
-    with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), target:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), device:
         torch.manual_seed(0)
         match source:
             case "random:nano":
@@ -67,7 +66,7 @@ def random_bundle(source: str, device: str = "auto", dtype: torch.dtype | None =
                 eye = ClipVision(_CLIP_B32).eval().requires_grad_(False)
             case _:
                 raise ConfigError(f"unknown model {source!r}: use random:nano, random:full, a directory or a hub name")
-    model.to(dtype or (torch.float32 if target.type == "cpu" else torch.bfloat16)).eval().requires_grad_(False)
+    model.to(dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)).eval().requires_grad_(False)
     return Bundle(model, _byte_tokenizer(), ear.eval().requires_grad_(False), eye, codec, source, listener=None)
 
 

@@ -69,6 +69,8 @@ class SceneConfig:
     beds: tuple[str, ...] = BEDS
     echo_share: float = 0.7  #: of scenes in which the assistant is heard
     snr_db: tuple[float, float] | None = None  #: of command and near misses to what else is heard; None: mostly 5 to 25, at times -5 to 30
+    warp: float = 0.0  #: speakers are made smaller or larger (formants, pitch and tempo together) by a factor up to e ** this
+    tilt_db: float = 0.0  #: at most, from the lowest to the highest octave of what the microphone hears
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def draw_scene(rng: np.random.Generator, material: Material, config: SceneConfig
     """One scene."""
     samples = round(10 * rng.uniform(*config.seconds)) * SAMPLE_RATE // 10  # tenths of a second: lengths that transform fast
     bed_name = config.beds[rng.integers(len(config.beds))]
-    wave = _bed(bed_name, samples, material, rng)
+    wave = _bed(bed_name, samples, material, config, rng)
     echo_db = None
     if rng.random() < config.echo_share:
         echo_db = float(rng.uniform(-30, -3))
@@ -105,12 +107,12 @@ def draw_scene(rng: np.random.Generator, material: Material, config: SceneConfig
         wave = wave + _echo(samples, material.answers, rng) * loudest
     room = (rng.uniform(0.1, 0.5), rng.uniform(0.05, 0.5)) if rng.random() < 0.5 else None
     speech = np.zeros_like(wave)
-    command = _wave(material.commands, int(rng.integers(len(material.commands)))) if rng.random() < config.command_share else None
+    command = _wave(material.commands, int(rng.integers(len(material.commands))), config, rng) if rng.random() < config.command_share else None
     latest = samples if command is None else samples - len(command) - int(AFTER_S * SAMPLE_RATE)
     phrases, irq_at, quiet_until = [], None, 0
     for number in range(int(rng.integers(config.near_misses + 1))):
         index = int(rng.integers(len(material.near_misses)))
-        clip = _wave(material.near_misses, index)
+        clip = _wave(material.near_misses, index, config, rng)
         start = quiet_until + int(rng.uniform(_GAP_S, _GAP_S + samples / SAMPLE_RATE / (number + 2)) * SAMPLE_RATE)
         if start + len(clip) > latest:
             break
@@ -124,6 +126,8 @@ def draw_scene(rng: np.random.Generator, material: Material, config: SceneConfig
         irq_at = end / SAMPLE_RATE
         samples = end + int(AFTER_S * SAMPLE_RATE)
     heard = (wave + speech)[:samples]
+    if config.tilt_db:
+        heard = _tilt(heard, rng.uniform(-config.tilt_db, config.tilt_db))
     return Scene(_levelled(heard, bool(speech.any()) or echo_db is not None or bed_name != "quiet", rng), irq_at, tuple(phrases), bed_name, echo_db)
 
 
@@ -150,9 +154,9 @@ def frame_labels(irq_at: float | None, frames: int, frame_samples: int) -> np.nd
     return labels
 
 
-def _wave(clips: Clips, index: int) -> np.ndarray:
-    """A clip at 24 kHz."""
-    return soxr.resample(clips.wave(index), clips.rate, SAMPLE_RATE).astype(np.float32)
+def _wave(clips: Clips, index: int, config: SceneConfig, rng: np.random.Generator) -> np.ndarray:
+    """A clip at 24 kHz, its speaker warped."""
+    return soxr.resample(clips.wave(index), clips.rate * np.exp(rng.uniform(-config.warp, config.warp)), SAMPLE_RATE).astype(np.float32)
 
 
 def _snr(config: SceneConfig, rng: np.random.Generator) -> float:
@@ -174,7 +178,7 @@ def _place(
     speech[start:stop] += clip[: stop - start] * np.float32(level)
 
 
-def _bed(name: str, samples: int, material: Material, rng: np.random.Generator) -> np.ndarray:
+def _bed(name: str, samples: int, material: Material, config: SceneConfig, rng: np.random.Generator) -> np.ndarray:
     """[samples] of RMS about 1, but for "quiet": a faint hiss, or nothing at all."""
     if name == "quiet":
         return coloured_noise(samples, rng.uniform(0, 2), rng, SAMPLE_RATE) * np.float32(rng.choice([1e-4, 0.003, 0.01, 0.03]))
@@ -184,21 +188,21 @@ def _bed(name: str, samples: int, material: Material, rng: np.random.Generator) 
     if name == "music":
         wave = music.compose(samples, rng)
     elif name == "babble":
-        wave = babble([_talk(10 * SAMPLE_RATE, material.talk, rng) for _ in range(rng.integers(3, 7))], samples, rng)
+        wave = babble([_talk(10 * SAMPLE_RATE, material.talk, config, rng) for _ in range(rng.integers(3, 7))], samples, rng)
     else:
-        wave = _talk(samples, material.talk, rng)
+        wave = _talk(samples, material.talk, config, rng)
     wave = wave / max(_rms(wave), 1e-6) + coloured_noise(samples, 1.0, rng, SAMPLE_RATE) * np.float32(10 ** (rng.uniform(-60, -20) / 20))
     return band_limit(wave, rng.uniform(50, 200), rng.uniform(4000, 12000), SAMPLE_RATE) if rng.random() < 0.3 else wave
 
 
-def _talk(samples: int, clips: Clips, rng: np.random.Generator) -> np.ndarray:
+def _talk(samples: int, clips: Clips, config: SceneConfig, rng: np.random.Generator) -> np.ndarray:
     """People talking one after the other, with pauses, [samples]."""
     wave, at = np.zeros(samples, np.float32), 0
     while at < samples:
         index = int(rng.integers(len(clips)))
         if holds_command(clips.rows[index]["text"]):
             continue
-        clip = _wave(clips, index)[: samples - at]
+        clip = _wave(clips, index, config, rng)[: samples - at]
         wave[at : at + len(clip)] = clip * np.float32(rng.uniform(0.5, 1.5))
         at += len(clip) + int(rng.exponential(0.4) * SAMPLE_RATE)
     return wave
@@ -225,6 +229,13 @@ def _levelled(wave: np.ndarray, loud: bool, rng: np.random.Generator) -> np.ndar
     if loud and rng.random() < 0.05:
         peak = rng.uniform(0, 6)
     return np.clip(wave * (10 ** (peak / 20) / max(float(np.abs(wave).max()), 1e-6)), -1, 1).astype(np.float32)
+
+
+def _tilt(wave: np.ndarray, decibels: float) -> np.ndarray:
+    """`wave` through a microphone whose response rises by `decibels` over the seven octaves above 90 Hz."""
+    spectrum = np.fft.rfft(wave)
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE), 90.0) / 1000)
+    return np.fft.irfft(spectrum * 10 ** (decibels / 7 * octaves / 20), len(wave)).astype(np.float32)
 
 
 def _swell(samples: int, rng: np.random.Generator) -> np.ndarray:

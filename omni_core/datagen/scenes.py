@@ -34,7 +34,7 @@ SIZES = {
     Split.TEST: {COMMANDS: 400, NEAR_MISSES: 480, OTHERS: 800},
 }
 #: What training stores: short scenes, so that commands are many; sequences join them (`training.listening`).
-TRAINING_SCENES = SceneConfig(seconds=(5.0, 15.0), command_share=0.6, near_misses=3)
+TRAINING_SCENES = SceneConfig(seconds=(5.0, 15.0), command_share=0.6, near_misses=3, warp=0.12, tilt_db=12.0)
 _FLITE_SHARE = 0.35
 _SHARD_CLIPS, _SHARD_SCENES = 500, 100
 

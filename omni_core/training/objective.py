@@ -7,7 +7,7 @@ Heads are computed only at positions that take loss.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,7 @@ from omni_core.training.dataset import IGNORE, Batch
 from omni_core.training.listening import ListenerBatch, listener_loss
 from omni_core.training.senses import Ear, Eye
 
-Figures = dict[str, Tensor]
+Figures = Mapping[str, Tensor | float]
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Objective(nn.Module):
     def forward(self, part: Batch | ListeningPart, counts: Counts) -> tuple[Tensor, Figures]:
         """The part's share of the step's loss, and of its figures: both add up over the parts."""
         if isinstance(part, ListeningPart):
-            loss, figures = listener_loss(self.model, part.batch, part.band)
-            return part.weight * loss, figures
+            loss, told = listener_loss(self.model, part.batch, part.band)
+            return part.weight * loss, told
         hidden, targets = self.hidden(part), part.targets.to(self.model.device)
         text_at, audio_at = targets[:, TEXT_STREAM] != IGNORE, targets[:, 0] != IGNORE  # [B, T]
         text_target = targets[:, TEXT_STREAM][text_at]
         text_logits = self.model.text_logits(hidden[text_at]).float()
         text = F.cross_entropy(text_logits, text_target, reduction="sum") / counts.text
-        figures = {"text": text.detach(), "text_right": (text_logits.argmax(-1) == text_target).sum() / counts.text}
+        figures: dict[str, Tensor | float] = {"text": text.detach(), "text_right": (text_logits.argmax(-1) == text_target).sum() / counts.text}
         loss = self.text_weight * text
         if bool(audio_at.any()):
             audio_target = targets[:, :TEXT_STREAM].transpose(1, 2)[audio_at]  # [N, 7]
@@ -117,6 +117,6 @@ class Objective(nn.Module):
         return features, mask
 
 
-def _attention(device: torch.device) -> contextlib.AbstractContextManager[None]:
+def _attention(device: torch.device) -> contextlib.AbstractContextManager[object]:
     """On a CPU spelt-out attention: the fused kernel's backward pass takes longer than everything around it."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()

@@ -169,7 +169,7 @@ class StageLearner:
             group["lr"] = rate_at(step, self.config)
         parts = next(self._made)
         counts = Counts.of([part for part in parts if isinstance(part, Batch)])
-        totals: dict[str, Tensor] = {}
+        totals: dict[str, Tensor | float] = {}
         for number, part in enumerate(parts):
             waits = number < len(parts) - 1  # gradients meet those of other processes once a step
             with self.accelerator.no_sync(self.wrapped) if waits else contextlib.nullcontext():
@@ -280,4 +280,5 @@ def _senses(bundle: Bundle, device: torch.device) -> Senses:
 def _anyone(accelerator: Accelerator, wanted: bool) -> bool:
     if accelerator.num_processes == 1:
         return wanted
-    return bool(accelerator.reduce(torch.tensor(float(wanted), device=accelerator.device), "sum") > 0)
+    votes = accelerator.gather(torch.tensor([wanted], device=accelerator.device))
+    return bool(torch.as_tensor(votes).any())

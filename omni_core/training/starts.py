@@ -65,13 +65,15 @@ class PublicModel:
 
 def open_start(start: str | None, new: NewModel | None, public: PublicModel | None, seed: int) -> Bundle:
     """The model that a configuration starts from: exactly one of the three, else ConfigError. CheckpointError for a part that is not there."""
-    given = [value for value in (start, new, public) if value is not None]
-    if len(given) != 1:
-        raise ConfigError(f"give exactly one of start, new and public, got {len(given)}: what should the stage start from?")
-    if start is not None:
-        return load_bundle(start, "cpu", torch.float32)
+    given = sum(value is not None for value in (start, new, public))
+    if given != 1:
+        raise ConfigError(f"give exactly one of start, new and public, got {given}: what should the stage start from?")
     torch.manual_seed(seed)
-    return _new(new, seed) if new is not None else _public(given[0])
+    if new is not None:
+        return _new(new, seed)
+    if public is not None:
+        return _public(public)
+    return load_bundle(start or "", "cpu", torch.float32)
 
 
 def layout_config(tokenizer: Tokenizer, codes: int) -> LayoutConfig:
