@@ -55,6 +55,10 @@ class ListenerBatch:
     targets: Tensor  #: [B, T] int64: the layout's n_irq or irq, IGNORE where either may be said
     weights: Tensor  #: [B, T] float32
 
+    def to(self, device: torch.device) -> ListenerBatch:
+        """The same on `device`."""
+        return ListenerBatch(self.tokens.to(device), self.targets.to(device), self.weights.to(device))
+
 
 class ListenerSource:
     """Batches of one kind: what step n holds depends on the seed and n alone."""

@@ -58,7 +58,7 @@ class Objective(nn.Module):
     def forward(self, part: Batch | ListeningPart, counts: Counts) -> tuple[Tensor, Figures]:
         """The part's share of the step's loss, and of its figures: both add up over the parts."""
         if isinstance(part, ListeningPart):
-            loss, told = listener_loss(self.model, part.batch, part.band)
+            loss, told = listener_loss(self.model, part.batch.to(self.model.device), part.band)
             return part.weight * loss, told
         hidden, targets = self.hidden(part), part.targets.to(self.model.device)
         text_at, audio_at = targets[:, TEXT_STREAM] != IGNORE, targets[:, 0] != IGNORE  # [B, T]

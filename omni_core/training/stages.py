@@ -204,7 +204,7 @@ class StageLearner:
         if example is None:
             return
         frames = self.objective.said_frames(self.batches([example], 1)[0])
-        wave = codec.decode(frames).cpu().numpy()
+        wave = codec.decode(frames.cpu()).numpy()
         writer.add_audio("answer", wave[None], step, codec.sample_rate)
         writer.add_image("answer", spectrogram(wave, codec.sample_rate), step)
 
