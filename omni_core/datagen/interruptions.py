@@ -125,9 +125,10 @@ def draw_scene(rng: np.random.Generator, material: Material, config: SceneConfig
         end = start + phrase_end(command)
         irq_at = end / SAMPLE_RATE
         samples = end + int(AFTER_S * SAMPLE_RATE)
-    heard = (wave + speech)[:samples]
+    heard = wave + speech
     if config.tilt_db:
         heard = _tilt(heard, rng.uniform(-config.tilt_db, config.tilt_db))
+    heard = heard[:samples]
     return Scene(_levelled(heard, bool(speech.any()) or echo_db is not None or bed_name != "quiet", rng), irq_at, tuple(phrases), bed_name, echo_db)
 
 

@@ -259,9 +259,10 @@ def run(name: str, config_path: Path, *, resume: bool = False, max_minutes: floa
         learner.source = MadeUpSource(senses, config.tasks, config.seed, None if bundle.codec is None else bundle.codec.codes)
         shutil.rmtree(folder, ignore_errors=True)
     else:
-        learner.source = open_source(config.data, senses, bundle.codec, config.tasks, config.seed, bundle.memory_turns)
-        if config.listening is not None:
-            learner.listening = open_listening(config.listening, bundle, config.seed)
+        with accelerator.main_process_first():  # what is made once and kept, the others find
+            learner.source = open_source(config.data, senses, bundle.codec, config.tasks, config.seed, bundle.memory_turns)
+            if config.listening is not None:
+                learner.listening = open_listening(config.listening, bundle, config.seed)
         held_out = open_validation(config.data, senses, bundle.memory_turns) if name != "lm" else []
         learner.held_out = learner.batches(held_out, _VALIDATION_PASSES) if held_out else []
     team = Team(accelerator.is_main_process, lambda wanted: _anyone(accelerator, wanted))
