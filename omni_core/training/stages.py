@@ -6,7 +6,7 @@
     stage3  language model and adapters: questions -> text and speech, "stop omni" -> irq   (encoders frozen)
 
 Source: Mini-Omni2, figure of the three training stages, and model-facts section 4. Every stage starts from a model (`starts`) and writes
-one, `OUT/model`.
+one, `OUTPUT/model`.
 `accelerate launch --num_processes N -m clients.cli train ...` trains on N devices.
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,16 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from omni_core.checkpoint import Bundle, save_bundle
-from omni_core.config import ListenerConfig, from_dict
+from omni_core.config import ListenerConfig
 from omni_core.errors import CheckpointError, ConfigError
 from omni_core.tokens import Task
+from omni_core.training import settings
 from omni_core.training.dataset import Batch, Example, split_by_length
 from omni_core.training.dry import MadeUpSource, open_dry
 from omni_core.training.listening import ListenerSource
@@ -40,6 +39,7 @@ from omni_core.training.objective import Counts, ListeningPart, Objective
 from omni_core.training.prefetch import batches
 from omni_core.training.samples import spectrogram
 from omni_core.training.senses import Eye, ear_of
+from omni_core.training.settings import cosine_rate, set_rate
 from omni_core.training.source import Senses, Source
 from omni_core.training.starts import NewModel, PublicModel, open_start
 from omni_core.training.supply import DataConfig, ListeningConfig, open_listening, open_source, open_validation
@@ -48,7 +48,7 @@ Parts = list[Batch | ListeningPart]
 
 MODEL = "model"  #: the folder that a stage writes its model to
 _VALIDATION_PASSES = 8  # batches that the held-out questions are cut into
-_PRECISIONS = {"bf16": "bf16", "float32": "no"}
+_PRECISIONS = {settings.BF16: "bf16", settings.FLOAT32: "no"}  # as accelerate calls them
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class StageConfig:
     """A stage's YAML file. Exactly one of start, new and public."""
 
     seed: int
-    out: str  #: folder for the state, the log and the model
+    output: str  #: folder for the state, the log and the model
     loop: LoopConfig
     data: DataConfig
     tasks: dict  #: task -> share of the examples
@@ -100,7 +100,7 @@ class StageConfig:
 
 def read_config(path: Path, name: str) -> StageConfig:
     """Read the YAML strictly. ConfigError names an unknown, missing or mistyped key, or a task that the stage does not have."""
-    config = from_dict(StageConfig, yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
+    config = settings.read_config(StageConfig, path)
     stage = STAGES[name]
     for task in config.tasks:
         if task not in Task.__members__:
@@ -113,14 +113,6 @@ def read_config(path: Path, name: str) -> StageConfig:
         if value not in known:
             raise ConfigError(f"{path.name}.{key}: {value!r} is not one of {', '.join(known)}")
     return config
-
-
-def rate_at(step: int, config: StageConfig) -> float:
-    """The learning rate of update `step`."""
-    if step < config.warmup_steps:
-        return config.rate * (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, config.loop.steps - config.warmup_steps)
-    return config.rate_end + (config.rate - config.rate_end) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 class StageLearner:
@@ -165,8 +157,8 @@ class StageLearner:
         if step != self._next:
             self._made = batches(self.parts, step, self.config.loop.steps, self.config.workers)
         self._next = step + 1
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate_at(step, self.config)
+        config = self.config
+        set_rate(self.optimiser, cosine_rate(step, config.loop.steps, config.warmup_steps, config.rate, config.rate_end))
         parts = next(self._made)
         counts = Counts.of([part for part in parts if isinstance(part, Batch)])
         totals: dict[str, Tensor | float] = {}
@@ -235,7 +227,7 @@ def run(name: str, config_path: Path, *, resume: bool = False, max_minutes: floa
     """Train stage `name` by its configuration. Whether the run reached its end, and so wrote its model.
 
     dry_run: one update on made-up examples, from the model that `start` names or random weights of its shape, then the model is written to
-    OUT-dry-run: shows that a configuration builds and fits, before any data or weights are there.
+    OUTPUT-dry-run: shows that a configuration builds and fits, before any data or weights are there.
     Raises ConfigError, DataError, CheckpointError, TrainingError.
     """
     config = read_config(config_path, name)
@@ -246,7 +238,7 @@ def run(name: str, config_path: Path, *, resume: bool = False, max_minutes: floa
         mixed_precision=_PRECISIONS[config.precision],
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
-    folder = Path(config.out)
+    folder = Path(config.output)
     if dry_run:
         config = dataclasses.replace(config, loop=LoopConfig(1, 1), workers=0, listening=None, batch=min(config.batch, 2), passes=1)
         folder = folder.with_name(folder.name + "-dry-run")

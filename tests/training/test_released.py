@@ -18,7 +18,7 @@ from tests.training.conftest import CONFIGS
 def test_a_stage_of_the_released_size_runs_dry(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = yaml.safe_load((CONFIGS / "released" / f"{name}.yaml").read_text(encoding="utf-8"))
     config = tmp_path / f"{name}.yaml"
-    config.write_text(yaml.safe_dump(values | {"out": str(tmp_path / name)}))
+    config.write_text(yaml.safe_dump(values | {"output": str(tmp_path / name)}))
     assert main(["train", name, "--config", str(config), "--dry-run"]) == 0
     capsys.readouterr()
     assert main(["infer", "--model", str(tmp_path / f"{name}-dry-run/model"), "--task", "T1T2", "--text", "hi", "--max-steps", "4", "--json"]) == 0
