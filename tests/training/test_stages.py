@@ -13,7 +13,8 @@ import torch
 import yaml
 from PIL import Image
 
-from omni_core.checkpoint import load_bundle, save_bundle
+from omni_core import load
+from omni_core.checkpoint import convert, load_bundle, save_bundle
 from omni_core.errors import CheckpointError, ConfigError, DataError, TrainingError
 from omni_core.training import stages
 from omni_core.training.loop import LOG
@@ -89,6 +90,16 @@ def test_each_stage_learns_and_changes_only_what_it_trains(start, recordings, tm
     for part in ("audio_encoder", "vision_encoder", "codec"):  # frozen all along, and passed on
         ours, theirs = getattr(trained, part).state_dict(), getattr(small_nano(), part).state_dict()
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_a_trained_model_in_the_reference_layout_says_the_same(start, recordings, tmp_path):
+    config = write_config(tmp_path, start, recordings, STAGES["stage3"][1], loop={"steps": 3, "validate_steps": 3})
+    stages.run("stage3", config)
+    convert(tmp_path / "out/model", tmp_path / "reference", to="reference")
+    both = (load(str(folder), device="cpu") for folder in (tmp_path / "out/model", tmp_path / "reference"))
+    ours, theirs = (omni.generate("T1A2", text="who", max_steps=20) for omni in both)
+    assert np.array_equal(ours.tokens, theirs.tokens)
+    assert ours.tokens.shape == (8, 20)
 
 
 def test_a_killed_stage_gives_the_weights_of_an_unbroken_one(start, recordings, tmp_path, monkeypatch):
