@@ -55,6 +55,10 @@ class Codec(Protocol):
         """[N] float32 at `sample_rate` -> frames [ceil(N / 2048), 7] int64; the tail is zero-padded to a whole frame."""
         ...
 
+    def code_vectors(self) -> tuple[torch.Tensor, ...]:
+        """What each code of levels 1, 2 and 3 stands for: [codes, width] each. Codes that sound alike lie near each other."""
+        ...
+
     def decode(self, frames: torch.Tensor) -> torch.Tensor:
         """Frames [F, 7] int64 -> [F * 2048] float32."""
         ...

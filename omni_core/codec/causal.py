@@ -217,6 +217,11 @@ class CausalCodec(nn.Module):
         """The three levels, coarse to fine."""
         return cast("list[Quantizer]", list(self.quantizers))
 
+    @torch.no_grad()
+    def code_vectors(self) -> tuple[torch.Tensor, ...]:
+        """What each code of the three levels adds to the latents: [codes, latent] each."""
+        return tuple(quantizer.outward(quantizer.codebook) for quantizer in self.levels)
+
     # Batched parts, shared by training, encoding and streaming.
 
     def quantize(self, latents: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:

@@ -92,6 +92,12 @@ class SnacCodec:
         c1, c2, c3 = (level[0] for level in self._network.encode(samples[None, None]))
         return pack_frames(c1, c2, c3)
 
+    @torch.no_grad()
+    def code_vectors(self) -> tuple[Tensor, ...]:
+        """What each code of the three levels adds to the latents: [codes, latent] each."""
+        levels: Any = self._network.quantizer.quantizers
+        return tuple(level.out_proj(level.codebook.weight.t()[None])[0].t() for level in levels)
+
     def decode(self, frames: Tensor) -> Tensor:
         """Frames [F, 7] int64 -> [F * 2048] float32."""
         stream = self.stream()

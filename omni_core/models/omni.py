@@ -18,7 +18,7 @@ from omni_core.models.backbone import Backbone
 from omni_core.models.kv_cache import BandView, KVCache, View
 from omni_core.tokens.layout import AUDIO_LAYERS, STREAMS, TEXT_STREAM, TokenLayout
 
-_INIT_STD = 0.02
+INIT_STD = 0.02  #: of fresh weights, the embedding's among them
 
 
 class OmniModel(nn.Module):
@@ -96,11 +96,11 @@ class OmniModel(nn.Module):
         return F.linear(hidden, self.embedding.weight[self.layout.text_rows :]).unflatten(-1, (AUDIO_LAYERS, -1))
 
     def _initialise(self) -> None:
-        residual = _INIT_STD / math.sqrt(2 * self.config.backbone.layers)
+        residual = INIT_STD / math.sqrt(2 * self.config.backbone.layers)
         for name, parameter in self.named_parameters():
             if name.endswith("norm.weight"):
                 continue
             if name.endswith(".bias"):
                 nn.init.zeros_(parameter)
             else:
-                nn.init.normal_(parameter, std=residual if name.endswith(("attention.out.weight", "mlp.down.weight")) else _INIT_STD)
+                nn.init.normal_(parameter, std=residual if name.endswith(("attention.out.weight", "mlp.down.weight")) else INIT_STD)

@@ -179,11 +179,12 @@ class StageLearner:
     def validate(self, step: int, writer: SummaryWriter) -> Mapping[str, float]:
         """The share of held-out questions whose whole text would be said right, by skill; samples of speech where the source has any."""
         right: dict[str, list[bool]] = {}
-        with self.accelerator.autocast():
-            for batch in self.held_out:
-                for skill, whole in zip(batch.skills, self.objective.whole_texts(batch), strict=True):
-                    right.setdefault(skill, []).append(whole)
-            self._sample(step, writer)
+        for batch in self.held_out:
+            with self.accelerator.autocast():
+                whole_texts = self.objective.whole_texts(batch)
+            for skill, whole in zip(batch.skills, whole_texts, strict=True):
+                right.setdefault(skill, []).append(whole)
+        self._sample(step, writer)
         return {f"right_{skill}": sum(found) / len(found) for skill, found in right.items()}
 
     def _sample(self, step: int, writer: SummaryWriter) -> None:
@@ -195,7 +196,8 @@ class StageLearner:
         example = next((e for e in self.source.examples(4 * len(self.config.tasks), step) if e.task in speaking), None)
         if example is None:
             return
-        frames = self.objective.said_frames(self.batches([example], 1)[0])
+        with self.accelerator.autocast():
+            frames = self.objective.said_frames(self.batches([example], 1)[0])
         wave = codec.decode(frames.cpu()).numpy()
         writer.add_audio("answer", wave[None], step, codec.sample_rate)
         writer.add_image("answer", spectrogram(wave, codec.sample_rate), step)

@@ -16,13 +16,16 @@ from torch import Tensor
 from omni_core.checkpoint import Bundle, load_bundle
 from omni_core.checkpoint.formats import read_safetensors
 from omni_core.checkpoint.hub import download, download_snac, is_hub_name
+from omni_core.codec.base import Codec
+from omni_core.codec.frames import LEVEL_COLUMNS
 from omni_core.codec.snac import SnacCodec
 from omni_core.config import BackboneConfig, LayoutConfig, ListenerConfig, ModelConfig
 from omni_core.encoders.clip import ClipVision
 from omni_core.encoders.whisper import WhisperEncoder
 from omni_core.errors import CheckpointError, ConfigError
 from omni_core.models import OmniModel
-from omni_core.tokens import RELEASED, Tokenizer
+from omni_core.models.omni import INIT_STD
+from omni_core.tokens import AUDIO_LAYERS, RELEASED, Tokenizer
 from omni_core.training.codec import load_codec
 from omni_core.training.encoders import load_encoder
 from omni_core.training.tokenizer import train_tokenizer, training_texts
@@ -47,7 +50,7 @@ class NewModel:
     adapter_mlp: int
     memory_turns: int
     listener: ListenerConfig | None
-    take_over: str | None = None  #: a model whose tokenizer, and language-model weights of the same shape, are taken over; "nano": the bundled one
+    take_over: str | None = None  #: a model whose tokenizer and weights of the same shape are taken over, but for the codes' rows
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def _new(config: NewModel, seed: int) -> Bundle:
     model = OmniModel(shape)
     if before is not None:
         _take_over(model, before.model.state_dict())
+    seed_codes(model, codec)
     return Bundle(model, tokenizer, ear, eye, codec, config.name, config.listener, config.memory_turns)
 
 
@@ -129,7 +133,24 @@ def _public(config: PublicModel) -> Bundle:
     missing, unexpected = model.load_state_dict(weights, strict=False)
     if unexpected or any(name.startswith("backbone.") for name in missing):
         raise CheckpointError(f"{folder}: not the weights of a Qwen2 model ({[*unexpected, *missing][:3]} ...)")
+    seed_codes(model, codec)
     return Bundle(model, Tokenizer.load(folder), ear, eye, codec, config.name, config.listener, config.memory_turns)
+
+
+@torch.no_grad()
+def seed_codes(model: OmniModel, codec: Codec) -> None:
+    """Let the rows of the codes start from the codebooks: codes that sound alike begin alike, as words of one meaning would.
+
+    Each of the seven layers gets its own random projection of its level's vectors, at the scale of a fresh embedding. Without it, every code of
+    every layer has to be learned by itself: the listener, which hears all kinds of voices, then learns many times more slowly (docs/training.md).
+    """
+    for level, (vectors, columns) in enumerate(zip(codec.code_vectors(), LEVEL_COLUMNS, strict=True)):
+        vectors = ((vectors - vectors.mean(0)) / vectors.std()).to(model.embedding.weight.device)
+        for layer in columns:
+            draws = torch.Generator().manual_seed(AUDIO_LAYERS * level + layer)
+            projection = torch.randn(vectors.shape[1], model.config.backbone.width, generator=draws).to(vectors) / vectors.shape[1] ** 0.5
+            first = model.layout.audio_id(layer, 0)
+            model.embedding.weight[first : first + model.layout.codes] = INIT_STD * (vectors @ projection)
 
 
 def _local(source: str) -> Path:

@@ -10,10 +10,12 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
+from omni_core.codec.frames import unpack_frames
+from omni_core.codec.snac import SnacCodec
 from omni_core.errors import CheckpointError
-from omni_core.training.starts import PublicModel, open_start, read_qwen2
+from omni_core.training.starts import PublicModel, open_start, read_qwen2, seed_codes
 from tests.engine.parts import make_tokenizer
-from tests.small import write_released
+from tests.small import small_nano, write_released
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,30 @@ def test_a_language_model_of_the_hub_reads_text_as_before(qwen2, tmp_path):
     assert torch.allclose(ours[..., :300], wanted, atol=1e-4)
     assert bundle.model.layout.codes == 32  # SNAC's
     assert (bundle.audio_encoder.width, bundle.vision_encoder.width) == (32, 16)
+
+
+def test_codes_that_sound_alike_begin_alike():
+    nano = small_nano()
+    before = nano.model.embedding.weight.clone()
+    seed_codes(nano.model, nano.codec)
+    layout, after = nano.model.layout, nano.model.embedding.weight
+    for layer, level in enumerate((0, 1, 2, 2, 1, 2, 2)):
+        first = layout.audio_id(layer, 0)
+        rows, vectors = (x - x.mean(0) for x in (after[first : first + layout.codes], nano.codec.code_vectors()[level]))
+        likeness = torch.corrcoef(torch.stack([(rows @ rows.T).flatten(), (vectors @ vectors.T).flatten()]))[0, 1]
+        assert likeness > 0.8
+        specials = slice(first + layout.codes, first + layout.audio_rows)
+        assert torch.equal(before[specials], after[specials])
+    assert torch.equal(before[: layout.text_rows], after[: layout.text_rows])
+
+
+def test_snac_tells_what_its_codes_stand_for(tmp_path):
+    codec = SnacCodec.load(write_released(tmp_path) / "snac_24khz")
+    frames = torch.randint(0, codec.codes, (3, 7))
+    levels = unpack_frames(frames)
+    vectors = codec.code_vectors()
+    summed = sum(vectors[n][level].repeat_interleave(4 // (1, 2, 4)[n], 0) for n, level in enumerate(levels))
+    assert torch.allclose(codec._network.quantizer.from_codes([level[None] for level in levels])[0].T, summed, atol=1e-5)
 
 
 def test_what_is_not_a_qwen2_is_named(qwen2, tmp_path):
