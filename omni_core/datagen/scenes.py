@@ -79,7 +79,7 @@ def make_phrases(folder: Path, scale: float = 1.0, seed: int = 1, *, skip_bad: b
 def make_scenes(folder: Path, count: int = 12_000, seed: int = 1, split: Split = Split.TRAIN, config: SceneConfig = TRAINING_SCENES) -> None:
     """Make `count` scenes from the speech and answers in `folder`, 100 to 200 times real time on one core; what is there is kept. Raises DataError.
 
-    A listener learns a thousand by heart within minutes and then stops at nothing new; it takes ten thousand to hear the phrase itself.
+    Many are needed: 1,500 were learned by heart in 300 steps of 6 sequences, and half of the commands in new scenes missed.
     """
     material = read_material(folder, split)
     jobs = [((seed, zlib.crc32(split.value.encode()), number), config) for number in range(count)]
