@@ -141,8 +141,8 @@ def _public(config: PublicModel) -> Bundle:
 def seed_codes(model: OmniModel, codec: Codec) -> None:
     """Let the rows of the codes start from the codebooks: codes that sound alike begin alike, as words of one meaning would.
 
-    Each of the seven layers gets its own random projection of its level's vectors, at the scale of a fresh embedding. Without it, every code of
-    every layer has to be learned by itself: the listener, which hears all kinds of voices, then learns many times more slowly (docs/training.md).
+    Each of the seven layers gets its own random projection of its level's vectors, at the scale of a fresh embedding. Otherwise every
+    code of every layer has to be learned by itself (docs/training.md has a comparison).
     """
     for level, (vectors, columns) in enumerate(zip(codec.code_vectors(), LEVEL_COLUMNS, strict=True)):
         vectors = ((vectors - vectors.mean(0)) / vectors.std()).to(model.embedding.weight.device)
