@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,16 +24,15 @@ def qwen2(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, transformers.
     """A small Qwen2 in the hub's layout, and the same in transformers."""
     folder = tmp_path_factory.mktemp("qwen2")
     torch.manual_seed(0)
-    config = transformers.Qwen2Config(
-        vocab_size=300, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        tie_word_embeddings=True, max_position_embeddings=128, **{"rope_theta": 1_000_000.0},
-    )  # fmt: skip
+    sizes = {
+        "num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48, "rms_norm_eps": 1e-6,
+        "rope_theta": 1_000_000.0,
+    }  # fmt: skip
+    config: Any = transformers.Qwen2Config.from_dict(sizes | {"vocab_size": 300, "tie_word_embeddings": True})
     model = transformers.Qwen2ForCausalLM(config).eval()
     for parameter in model.parameters():
         parameter.data = torch.randn_like(parameter) * 0.2  # biases and norms too
-    told = {"model_type": "qwen2", "rope_theta": 1_000_000.0, **{key: getattr(config, key) for key in (
-        "num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "intermediate_size", "rms_norm_eps")}}  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(told))
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen2"} | sizes))
     save_file({key: value for key, value in model.state_dict().items() if key != "lm_head.weight"}, folder / "model.safetensors")
     make_tokenizer().save(folder / "tokenizer.json")
     return folder, model
