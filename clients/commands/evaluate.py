@@ -177,4 +177,4 @@ def _machine(device: Any) -> str:
     except OSError:
         names = []
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} core{"" if cores == 1 else "s"}"
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {'1 core' if cores == 1 else f'{cores} cores'}"
