@@ -21,7 +21,8 @@ _SAMPLE_RATE = 16_000
 def open_dry(start: str | None, new: NewModel | None, public: PublicModel | None, seed: int) -> Bundle:
     """What `open_start` would open; where that is not there yet, or would be downloaded, random weights of the released size."""
     here = start is not None and (start == "nano" or start.startswith(PREFIX) or Path(start).is_dir())
-    local = public is not None and all(Path(part).exists() for part in (public.language_model, public.whisper, public.clip, public.snac or ""))
+    parts = [] if public is None else [public.language_model, public.whisper, public.clip, public.snac]
+    local = bool(parts) and all(part is not None and Path(part).exists() for part in parts)
     if here or new is not None or local:
         return open_start(start, new, public, seed)
     stood_in = start or (public.language_model if public else "nothing")

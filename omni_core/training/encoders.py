@@ -30,7 +30,7 @@ from omni_core.training.encoders_reading import error_rates, read, read_held_out
 from omni_core.training.loop import LoopConfig, run_loop
 from omni_core.training.parts import read_part, read_start, take_over, write_part
 from omni_core.training.prefetch import batches
-from omni_core.training.settings import autocast, cosine_rate, read_config, set_rate
+from omni_core.training.settings import adamw, autocast, cosine_rate, read_config, set_rate
 
 LATEST, FINAL = "latest.safetensors", "final.safetensors"
 AUDIO, VISION = "audio", "vision"
@@ -81,10 +81,7 @@ class EncoderLearner:
         self.clips = Clips(Path(config.data), config.sets, config.flite_share, config.batch, config.encoder.mels, config.seed)
         self.held_out = read_held_out(Path(config.test), self.encoder, _HELD_OUT)
         self.encoder.to(self.device)
-        matrices = [p for p in self.encoder.parameters() if p.ndim > 1]
-        others = [p for p in self.encoder.parameters() if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.98), fused=True)
+        self.optimizer = adamw(self.encoder.parameters(), config.rate, config.weight_decay)
         self._batches: Iterator[Batch] | None = None
 
     def learn(self, step: int) -> dict[str, float]:

@@ -6,20 +6,19 @@ Heads are computed only at positions that take loss.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from omni_core.models import OmniModel
 from omni_core.tokens import AUDIO_LAYERS, TEXT_STREAM
 from omni_core.training.dataset import IGNORE, Batch
 from omni_core.training.listening import ListenerBatch, listener_loss
 from omni_core.training.senses import Ear, Eye
+from omni_core.training.settings import attention
 
 Figures = Mapping[str, Tensor | float]
 
@@ -79,7 +78,7 @@ class Objective(nn.Module):
         """The model's last hidden states [B, T, width], teacher-forced."""
         model = self.model
         tokens = batch.tokens.to(model.device)
-        with _attention(model.device):
+        with attention(model.device):
             features, mask = self._features(batch, tokens.shape[0], tokens.shape[2])
             x = model.embed(tokens, features, mask)  # [B, T, width]
             return model(x, torch.arange(x.shape[1], device=x.device).expand(x.shape[0], -1))
@@ -115,8 +114,3 @@ class Objective(nn.Module):
             features[row, start : start + count] = feature
             mask[row, start : start + count] = True
         return features, mask
-
-
-def _attention(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """On a CPU spelt-out attention: the fused kernel's backward pass takes longer than everything around it."""
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from omni_core.config import from_dict
 from omni_core.datagen.sentences import read_yaml
@@ -27,6 +31,19 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     if precision not in (BF16, FLOAT32):
         raise ConfigError(f"precision: {precision!r} is unknown; use {BF16} or {FLOAT32}")
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == BF16)
+
+
+def attention(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """On a CPU torch's attention spelt out: the fused kernel's backward pass takes longer there than everything around it."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()
+
+
+def adamw(parameters: Iterable[nn.Parameter], rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW as transformers are trained: matrices decay, biases and norms don't."""
+    listed = list(parameters)
+    matrices, others = [p for p in listed if p.ndim > 1], [p for p in listed if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
 
 
 def cosine_rate(step: int, steps: int, warmup_steps: int, high: float, low: float) -> float:

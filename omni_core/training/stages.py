@@ -39,7 +39,7 @@ from omni_core.training.objective import Counts, ListeningPart, Objective
 from omni_core.training.prefetch import batches
 from omni_core.training.samples import spectrogram
 from omni_core.training.senses import Eye, ear_of
-from omni_core.training.settings import cosine_rate, set_rate
+from omni_core.training.settings import adamw, cosine_rate, set_rate
 from omni_core.training.source import Senses, Source
 from omni_core.training.starts import NewModel, PublicModel, open_start
 from omni_core.training.supply import DataConfig, ListeningConfig, open_listening, open_source, open_validation
@@ -124,11 +124,7 @@ class StageLearner:
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name.startswith(stage.trains))
         self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [p for p in self.trained if p.dim() > 1], "weight_decay": config.weight_decay},
-            {"params": [p for p in self.trained if p.dim() <= 1], "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.98))
+        self.optimiser = adamw(self.trained, config.rate, config.weight_decay)
         self.objective = Objective(self.model, senses.ear, senses.eye, config.text_weight)
         self.wrapped, self.stepper = accelerator.prepare(self.objective, self.optimiser)
         self.source: Source | None = None
@@ -153,7 +149,7 @@ class StageLearner:
         return split_by_length(self.model.layout, examples, passes, image_overwrites_input=self.model.config.image_overwrites_input)
 
     def learn(self, step: int) -> Mapping[str, float]:
-        """One update. A gradient that is not finite is left out."""
+        """One update. The norm of its gradient is among the figures, so that one that is not finite ends the run."""
         if step != self._next:
             self._made = batches(self.parts, step, self.config.loop.steps, self.config.workers)
         self._next = step + 1
@@ -169,11 +165,10 @@ class StageLearner:
                 self.accelerator.backward(loss)
             for name, value in {"loss": loss.detach(), **figures}.items():
                 totals[name] = totals[name] + value if name in totals else value
-        norm = self.accelerator.clip_grad_norm_(self.trained, self.config.clip)
-        if norm is None or bool(torch.isfinite(norm)):
-            self.stepper.step()
+        norm = self.accelerator.clip_grad_norm_(self.trained, config.clip)
+        self.stepper.step()
         self.stepper.zero_grad()
-        return {name: float(value) for name, value in totals.items()}
+        return {name: float(value) for name, value in (totals | {"norm": norm if norm is not None else 0.0}).items()}
 
     @torch.no_grad()
     def validate(self, step: int, writer: SummaryWriter) -> Mapping[str, float]:

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from omni_core.datagen.sentences import load_dialogues, open_sentence
+from omni_core.datagen.exchange import Split
+from omni_core.datagen.sentences import open_sentence
+from omni_core.datagen.skills import SKILLS
 
 _OPEN_SENTENCES = 20_000
-_REPEATS = 20  #: of each dialogue text, so that the answers come out in few ids
+_QUESTIONS = 1_000  #: drawn from each skill
+_REPEATS = 10  #: of each text of a skill, so that the answers come out in few ids
 
 
 def train_tokenizer(texts: Iterable[str], size: int, path: Path) -> None:
@@ -26,9 +29,9 @@ def train_tokenizer(texts: Iterable[str], size: int, path: Path) -> None:
 
 
 def training_texts(seed: int) -> list[str]:
-    """What nano reads and writes: open sentences, and its dialogues many times over."""
+    """What nano reads and writes: open sentences, and what its skills ask and answer many times over."""
     rng = np.random.default_rng(seed)
     texts = [open_sentence(rng) for _ in range(_OPEN_SENTENCES)]
-    for dialogue in load_dialogues():
-        texts += [dialogue.answer, *dialogue.wordings] * _REPEATS
+    for skill in SKILLS.values():
+        texts += [*skill.answers(), *(skill.spoken(rng, Split.TRAIN) for _ in range(_QUESTIONS))] * _REPEATS
     return texts

@@ -5,7 +5,6 @@ A small decoder looks at the encoder's features and says the caption word by wor
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from omni_core.checkpoint import formats
@@ -26,7 +24,7 @@ from omni_core.encoders.patches import PatchVision
 from omni_core.training.loop import LoopConfig, run_loop
 from omni_core.training.parts import read_part, write_part
 from omni_core.training.prefetch import batches
-from omni_core.training.settings import autocast, cosine_rate, read_config, set_rate
+from omni_core.training.settings import adamw, attention, autocast, cosine_rate, read_config, set_rate
 from omni_core.training.vision_captions import LONGEST, PADDING, Batch, Gallery, Words
 
 FINAL = "final.safetensors"
@@ -90,10 +88,7 @@ class VisionLearner:
         self.encoder = PatchVision(config.vision)
         self.describer = Describer(len(self.words), config.vision.width, config.decoder_width, config.decoder_layers)
         self.model = nn.ModuleDict({"encoder": self.encoder, "describer": self.describer}).to(self.device)
-        matrices = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.98), fused=True)
+        self.optimizer = adamw(self.model.parameters(), config.rate, config.weight_decay)
         self._batches: Iterator[Batch] | None = None
 
     def learn(self, step: int) -> dict[str, float]:
@@ -142,9 +137,7 @@ class VisionLearner:
 
     def _describe(self, batch: Batch) -> Tensor:
         """Logits [B, U, words]."""
-        # torch's fused attention on a CPU takes three times as long to train as this whole encoder.
-        attention = sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else contextlib.nullcontext()
-        with autocast(self.device, self.config.precision), attention:
+        with autocast(self.device, self.config.precision), attention(self.device):
             return self.describer(self.encoder(self.encoder.normalise(batch.images / 255)), batch.before)
 
 

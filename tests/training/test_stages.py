@@ -134,6 +134,15 @@ def test_a_state_of_another_shape_is_refused(start, recordings, tmp_path):
         stages.run("stage2", write_config(tmp_path, start, recordings, STAGES["stage2"][1], loop=loop), resume=True)
 
 
+def test_a_gradient_that_is_not_finite_ends_the_run(recordings, tmp_path):
+    broken = small_nano()
+    broken.model.embedding.weight.data[:] = float("nan")
+    save_bundle(broken, tmp_path / "start")
+    with pytest.raises(TrainingError, match=r"nan at step 0: lower the rate"):
+        stages.run("stage2", write_config(tmp_path, tmp_path / "start", recordings, STAGES["stage2"][1]))
+    assert not (tmp_path / "out/state.pt").exists()
+
+
 def test_a_dry_run_needs_no_data(start, tmp_path):
     config = write_config(tmp_path, start, tmp_path / "none.jsonl", {"A1A2": 1.0, "VT1T2": 1.0})
     assert stages.run("stage3", config, dry_run=True)
