@@ -1,4 +1,4 @@
-"""Client events of the Realtime protocol (GA dialect): lenient towards extras, strict on what matters.
+"""Client events of the Realtime protocol (GA dialect) and our extensions: lenient towards extras, strict on what matters.
 
 `session.update` and `response.create` carry open-ended objects; the session object checks itself when it is merged.
 """
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.protocol.session_object import OutputTokens
+from server.protocol.session_object import AudioFormat, AudioOutput, OutputTokens
 
 
 class _Model(BaseModel):
@@ -37,6 +37,15 @@ class ItemObject(_Model):
     output: str | None = None
 
 
+class _OutputOverrides(_Model):
+    format: AudioFormat | None = None
+    voice: str | dict[str, Any] | None = None
+
+
+class _AudioOverrides(_Model):
+    output: _OutputOverrides | None = None
+
+
 class ResponseParams(_Model):
     """`response.create`'s overrides. Instructions and tools are accepted: weights trained without them can't follow them."""
 
@@ -46,6 +55,14 @@ class ResponseParams(_Model):
     output_modalities: list[Literal["text", "audio"]] | None = Field(default=None, min_length=1)
     max_output_tokens: OutputTokens | None = None
     metadata: dict[str, str] | None = None
+    audio: _AudioOverrides | None = None
+
+    def audio_output(self, usual: AudioOutput) -> AudioOutput:
+        """How this response is spoken: `usual` as the session has it, where nothing else is asked for."""
+        asked = self.audio.output if self.audio is not None else None
+        if asked is None:
+            return usual
+        return usual.model_copy(update={name: value for name in ("format", "voice") if (value := getattr(asked, name)) is not None})
 
 
 class _Event(_Model):
@@ -68,6 +85,27 @@ class InputAudioBufferCommit(_Event):
 
 class InputAudioBufferClear(_Event):
     type: Literal["input_audio_buffer.clear"]
+
+
+class OutputAudioBufferClear(_Event):
+    """WebRTC's way to silence the server. Over a WebSocket the queue of what is to be played is the client's own: nothing follows."""
+
+    type: Literal["output_audio_buffer.clear"]
+
+
+class InputImageBufferAppend(_Event):
+    """A camera's newest frame (Qwen-Omni-Realtime's event): what the next turn sees, and no item."""
+
+    type: Literal["input_image_buffer.append"]
+    image: str  #: base64, or a data URL
+
+
+class OmniPlayback(_Event):
+    """Extension: how much of an item its listener has really heard so far."""
+
+    type: Literal["omni.playback"]
+    item_id: str
+    audio_ms: int = Field(ge=0)
 
 
 class ConversationItemCreate(_Event):
@@ -108,6 +146,9 @@ ClientEvent = (
     | InputAudioBufferAppend
     | InputAudioBufferCommit
     | InputAudioBufferClear
+    | OutputAudioBufferClear
+    | InputImageBufferAppend
+    | OmniPlayback
     | ConversationItemCreate
     | ConversationItemRetrieve
     | ConversationItemDelete

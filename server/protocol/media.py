@@ -28,12 +28,17 @@ def pcm_samples(pcm: bytes) -> int:
     return len(pcm) // SAMPLE_BYTES
 
 
+def decode_base64(text: str, param: str, code: str = "invalid_audio") -> bytes:
+    """The bytes of base64. Raises ProtocolError with `code`, naming `param`."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ProtocolError(code, f"{param} is not base64: {error}", param=param) from None
+
+
 def decode_pcm(text: str, param: str) -> bytes:
     """s16le PCM from base64. Raises ProtocolError naming `param`."""
-    try:
-        pcm = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ProtocolError("invalid_audio", f"{param} is not base64: {error}", param=param) from None
+    pcm = decode_base64(text, param)
     if len(pcm) % SAMPLE_BYTES:
         raise ProtocolError("invalid_audio", f"{param} holds {len(pcm)} bytes: 16-bit PCM has an even number", param=param)
     return pcm
@@ -51,10 +56,16 @@ def decode_picture(url: str, param: str) -> bytes:
     header, _, body = url.partition(",")
     if not header.endswith(";base64"):
         raise ProtocolError("invalid_image", f"{param} is a data URL without base64: write data:image/jpeg;base64,...", param=param)
-    try:
-        picture = base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ProtocolError("invalid_image", f"{param} is not base64: {error}", param=param) from None
+    return _picture(body, param)
+
+
+def decode_frame(text: str, param: str) -> bytes:
+    """A camera's encoded PNG or JPEG in base64 or in a data URL (`input_image_buffer.append`). Raises ProtocolError naming `param`."""
+    return decode_picture(text, param) if text.startswith("data:") else _picture(text, param)
+
+
+def _picture(text: str, param: str) -> bytes:
+    picture = decode_base64(text, param, "invalid_image")
     if not any(picture.startswith(start) for start in _PICTURES):
         raise ProtocolError("invalid_image", f"{param} holds no picture: use {' or '.join(_PICTURES.values())}", param=param)
     return picture

@@ -49,6 +49,11 @@ def speech_stopped(item_id: str, audio_end_ms: int) -> ServerEvent:
     return {"type": "input_audio_buffer.speech_stopped", "item_id": item_id, "audio_end_ms": audio_end_ms}
 
 
+def timeout_triggered(item_id: str, audio_start_ms: int, audio_end_ms: int) -> ServerEvent:
+    """Nobody has spoken for `idle_timeout_ms`, between these places in the input audio."""
+    return {"type": "input_audio_buffer.timeout_triggered", "item_id": item_id, "audio_start_ms": audio_start_ms, "audio_end_ms": audio_end_ms}
+
+
 def buffer_committed(item_id: str, previous_item_id: str | None) -> ServerEvent:
     return {"type": "input_audio_buffer.committed", "item_id": item_id, "previous_item_id": previous_item_id}
 
@@ -181,4 +186,16 @@ def omni_timings(response_id: str, server_ttfa_ms: float | None, rtf: float | No
         "server_ttfa_ms": server_ttfa_ms,
         "rtf": rtf,
         "audio_ms": audio_ms,
+    }
+
+
+def omni_listener_status(place: Place, audio_end_ms: int, irq: bool, margin: float) -> ServerEvent:
+    """Extension: the listener's opinion, during an answer, of the input audio that ends at `audio_end_ms`; irq wins by `margin` (a logit)."""
+    return {
+        "type": "omni.listener.status",
+        "response_id": place.response_id,
+        "item_id": place.item_id,
+        "audio_end_ms": audio_end_ms,
+        "status": "irq" if irq else "n-irq",
+        "margin": margin,
     }

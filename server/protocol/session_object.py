@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from server.protocol.errors import ProtocolError
 from server.protocol.media import SAMPLE_RATE
@@ -26,6 +26,19 @@ class PcmFormat(_Part):
     rate: Literal[24000] = SAMPLE_RATE
 
 
+class G711Format(_Part):
+    """A telephone's: one byte per sample, 8 kHz."""
+
+    type: Literal["audio/pcmu", "audio/pcma"]
+
+
+def _with_type(value: Any) -> Any:
+    return {"type": "audio/pcm", **value} if isinstance(value, dict) else value
+
+
+AudioFormat = Annotated[PcmFormat | G711Format, Field(discriminator="type"), BeforeValidator(_with_type)]
+
+
 class ServerVad(_Part):
     """Endpointing by silence. The effective value is always shown with an explicit `interrupt_response`: stock clients read it."""
 
@@ -35,7 +48,7 @@ class ServerVad(_Part):
     silence_duration_ms: int = Field(default=500, ge=0, le=30_000)
     create_response: bool = True
     interrupt_response: bool = True
-    idle_timeout_ms: int | None = None
+    idle_timeout_ms: int | None = Field(default=None, ge=5_000, le=30_000)
 
 
 class SemanticVad(_Part):
@@ -51,14 +64,14 @@ TurnDetection = Annotated[ServerVad | SemanticVad, Field(discriminator="type")]
 
 
 class AudioInput(_Part):
-    format: PcmFormat = PcmFormat()
+    format: AudioFormat = PcmFormat()
     transcription: dict[str, Any] | None = None
     noise_reduction: dict[str, Any] | None = None
     turn_detection: TurnDetection | None = ServerVad()
 
 
 class AudioOutput(_Part):
-    format: PcmFormat = PcmFormat()
+    format: AudioFormat = PcmFormat()
     voice: str | dict[str, Any] = "omni"
     speed: float = Field(default=1.0, gt=0.0)
 
@@ -144,12 +157,13 @@ def _present(value: dict[str, Any]) -> dict[str, Any]:
 
 
 #: pydantic puts the branch of a union it took into the path; no client wrote it
-_UNION_BRANCHES = {"server_vad", "semantic_vad", "constrained-int"}
+_UNION_BRANCHES = {"server_vad", "semantic_vad", "constrained-int", "audio/pcm", "audio/pcmu", "audio/pcma"}
 
 
 def _refusal(error: ValidationError) -> ProtocolError:
     first = error.errors(include_url=False, include_context=False)[0]
     path = ".".join(["session", *(str(part) for part in first["loc"] if part not in _UNION_BRANCHES)])
-    if path.endswith(("format.type", "format.rate")):
-        return ProtocolError("unsupported_audio_format", f"{path} {first['input']!r} is not served: use audio/pcm at {SAMPLE_RATE}", param=path)
+    if path.endswith(("format", "format.rate")):
+        served = f"audio/pcm at {SAMPLE_RATE}, audio/pcmu or audio/pcma"
+        return ProtocolError("unsupported_audio_format", f"{path} {first['input']!r} is not served: use {served}", param=path)
     return ProtocolError("invalid_value", f"{path}: {first['msg']} (got {first['input']!r})", param=path)

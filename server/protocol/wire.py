@@ -1,4 +1,4 @@
-"""Text frames <-> events."""
+"""Text frames <-> events. A connection sends `serialise(told)` for each `told in dialect.outgoing(event)`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from server.protocol.dialects import Dialect
 from server.protocol.errors import ProtocolError
 from server.protocol.events import AnyClientEvent, ClientEvent
 from server.protocol.server_events import ServerEvent
@@ -14,8 +15,8 @@ from server.protocol.server_events import ServerEvent
 _CLIENT_EVENT: TypeAdapter[ClientEvent] = TypeAdapter(AnyClientEvent)
 
 
-def parse(text: str) -> ClientEvent:
-    """One client event. Raises ProtocolError with the client's `event_id` where that can be read."""
+def parse(text: str, dialect: Dialect | None = None) -> ClientEvent:
+    """One client event; None: of a client that certainly speaks GA. Raises ProtocolError with the client's `event_id` where that can be read."""
     try:
         data = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
@@ -24,7 +25,10 @@ def parse(text: str) -> ClientEvent:
         raise ProtocolError("invalid_json", "The frame is not a JSON object")
     event_id = data.get("event_id") if isinstance(data.get("event_id"), str) else None
     try:
-        return _CLIENT_EVENT.validate_python(data)
+        return _CLIENT_EVENT.validate_python(data if dialect is None else dialect.incoming(data))
+    except ProtocolError as error:
+        error.event_id = event_id
+        raise
     except ValidationError as error:
         raise _refusal(data, error, event_id) from None
 
