@@ -1,7 +1,7 @@
-"""The asyncio side of the engine: one client per worker, one stream of events per response.
+"""The asyncio side of the engine: one client per worker, one stream of events per response, one of statuses per microphone.
 
 What can be refused is refused at once, in the caller's task: bad inputs, a full queue, an engine that is gone. What happens later comes as
-the stream's last event. Streams may be closed at any time; that cancels the response and frees its slot.
+the stream's last event. Streams may be closed at any time; that frees their place in the engine.
 """
 
 from __future__ import annotations
@@ -18,44 +18,17 @@ import torch
 from omni_core.config import EngineConfig
 from omni_core.engine.checks import check_request
 from omni_core.engine.engine import Engine
-from omni_core.engine.request import EngineEvent, EngineInfo, Failed, Finished, GenerateRequest
-from omni_core.engine.worker import Cancel, Close, Died, Events, Message, Ready, Submit, Worker
-from omni_core.errors import EngineBusy, EngineClosed, EngineError
+from omni_core.engine.messages import Cancel, Close, CloseListener, Command, Died, Events, ListenerEvents, Message, OpenListener, Ready, Submit
+from omni_core.engine.request import EngineEvent, EngineInfo, Failed, Finished, GenerateRequest, ListenerEnded, ListenerEvent
+from omni_core.engine.streams import ListenerStream, ResponseStream
+from omni_core.engine.worker import Worker
+from omni_core.errors import EngineBusy, EngineClosed, EngineError, TaskError
 
 if TYPE_CHECKING:
     from omni_core.checkpoint import Bundle
 
 _CLOSE_S = 10.0  # a step in progress, and a prefill in front of it, may have to end first
 _LARGE = 100_000_000  # parameters
-_EVENTS_PER_STEP = 2  # a text delta and an audio chunk
-
-
-class ResponseStream:
-    """The events of one response: an async iterator that ends after `Finished` or `Failed`. Close it to cancel."""
-
-    def __init__(self, client: EngineClient, request: GenerateRequest) -> None:
-        self._client, self._id = client, request.id
-        # One answer's events fit, and no answer can grow: what a slow reader leaves here is bounded without any being lost.
-        self._events: asyncio.Queue[EngineEvent] = asyncio.Queue(_EVENTS_PER_STEP * (request.max_steps + 1))
-        self._over = False
-
-    def __aiter__(self) -> ResponseStream:
-        return self
-
-    async def __anext__(self) -> EngineEvent:
-        if self._over:
-            raise StopAsyncIteration
-        event = await self._events.get()
-        self._over = isinstance(event, Finished | Failed)
-        return event
-
-    async def aclose(self) -> None:
-        """Cancel what is left; no event follows. Closing twice, or after the end, does nothing."""
-        self._over = True
-        self._client._abandon(self._id)
-
-    def _put(self, event: EngineEvent) -> None:
-        self._events.put_nowait(event)
 
 
 class EngineClient:
@@ -68,6 +41,7 @@ class EngineClient:
         self._loaded: concurrent.futures.Future[EngineInfo] = concurrent.futures.Future()
         self._gone: EngineClosed | None = None  # why nothing works any more
         self._streams: dict[str, ResponseStream] = {}
+        self._listeners: dict[str, ListenerStream] = {}
 
     @classmethod
     def start_thread(
@@ -113,10 +87,8 @@ class EngineClient:
 
     def generate(self, request: GenerateRequest) -> ResponseStream:
         """Begin a response. Raises at once: InputError, EngineBusy (no slot and no place in the queue), EngineClosed."""
-        if self._gone is not None:
-            raise EngineClosed(str(self._gone))
+        self._check_alive()
         check_request(request, self.info)
-        self._loop = asyncio.get_running_loop()
         if request.id in self._streams:
             raise EngineError(f"response {request.id!r} is already being generated: use a new id for each")
         if len(self._streams) >= self._config.slots + self._config.queue:
@@ -125,20 +97,43 @@ class EngineClient:
         self._send(Submit(request))
         return stream
 
+    def listen(self, id: str) -> ListenerStream:
+        """Listen to a microphone, where the model has a trained listener. It costs a row of each decode step that hears a frame of it.
+
+        Raises at once: TaskError (`info.listener` is False), EngineBusy (as many are open as there are slots), EngineClosed.
+        """
+        self._check_alive()
+        if not self.info.listener:
+            raise TaskError(f"model {self.info.model} has no trained listener: use a checkpoint whose config.json has one")
+        if id in self._listeners:
+            raise EngineError(f"listener {id!r} is open already: use a new id for each")
+        if len(self._listeners) >= self._config.slots:
+            raise EngineBusy(f"{self._config.slots} listeners are open: close one first, or try again later")
+        stream = self._listeners[id] = ListenerStream(self, id)
+        self._send(OpenListener(id))
+        return stream
+
     async def close(self) -> None:
-        """Stop the engine. Open streams end with Failed(EngineClosed)."""
+        """Stop the engine. Open streams end with EngineClosed, those of responses as Failed(EngineClosed)."""
         self._end(EngineClosed("the engine was closed"))
         if self._worker is not None:
             self._send(Close())
             await asyncio.to_thread(self._worker.join, _CLOSE_S)
 
-    def _send(self, command: Submit | Cancel | Close) -> None:
+    def _check_alive(self) -> None:
+        if self._gone is not None:
+            raise EngineClosed(str(self._gone))
+        self._loop = asyncio.get_running_loop()
+
+    def _send(self, command: Command) -> None:
         if self._worker is not None:
             self._worker.send(command)
 
-    def _abandon(self, id: str) -> None:
-        if self._streams.pop(id, None) is not None:
-            self._send(Cancel(id))
+    def _let_go(self, command: Cancel | CloseListener) -> None:
+        """A stream was closed: tell the engine, unless it has ended there already."""
+        held = self._streams if isinstance(command, Cancel) else self._listeners
+        if held.pop(command.id, None) is not None:
+            self._send(command)
 
     def _receive(self, message: Message) -> None:
         """In the worker's thread: what needs no loop is done here, so that a busy loop can't hide that the engine is gone."""
@@ -147,6 +142,8 @@ class EngineClient:
                 self._loaded.set_result(info)
             case Events(events):
                 self._call_loop(self._deliver, events)
+            case ListenerEvents(events):
+                self._call_loop(self._deliver_heard, events)
             case Died(error):
                 self._gone = self._gone or _why(error)
                 if not self._loaded.done():
@@ -167,9 +164,19 @@ class EngineClient:
                 del self._streams[id]
             stream._put(event)
 
+    def _deliver_heard(self, events: list[tuple[str, ListenerEvent]]) -> None:
+        for id, event in events:
+            stream = self._listeners.get(id)
+            if stream is None:
+                continue
+            if isinstance(event, ListenerEnded):
+                del self._listeners[id]
+            stream._put(event)
+
     def _end(self, why: EngineClosed) -> None:
         self._gone = self._gone or why
         self._deliver([(id, Failed(why)) for id in self._streams])
+        self._deliver_heard([(id, ListenerEnded(why)) for id in self._listeners])
 
 
 def _why(error: BaseException | None) -> EngineClosed:

@@ -1,7 +1,8 @@
-"""The engine: requests in, events out, one step at a time. It owns every request's state; nobody else may touch it while it runs.
+"""The engine: requests and microphones in, events out, one step at a time. It owns their state; nobody else may touch it while it runs.
 
 `Engine.step` is the architecture in order: schedule, prefill, decode, codec, emit. It never waits: `wait_s` tells how long there is nothing
 to do. A request whose inputs can't be used ends with `Failed` and harms no other; an error of the shared decode step is the engine's end.
+Listeners are rows of the same decode steps: a frame of a microphone makes a step due, and is heard by whichever comes next.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from torch import Tensor
 from omni_core.config import EngineConfig
 from omni_core.engine.checks import check_request
 from omni_core.engine.inputs import info_of, prepare
-from omni_core.engine.request import AudioChunk, EngineEvent, EngineInfo, Failed, Finished, FinishReason, GenerateRequest, Timings
+from omni_core.engine.listeners import Listeners
+from omni_core.engine.request import AudioChunk, EngineEvent, EngineInfo, Failed, Finished, FinishReason, GenerateRequest, ListenerEnded, Timings
 from omni_core.engine.response import Response, decode_all
 from omni_core.engine.runner import Runner
 from omni_core.engine.scheduler import Scheduler, Ticket
@@ -54,7 +56,8 @@ class Engine:
         self._config = config or EngineConfig()
         self._bundle, self._clock = bundle, clock
         self._scheduler = Scheduler(self._config)
-        self._runner = Runner(bundle.model, self._config.slots)
+        self._runner = Runner(bundle.model, self._config.slots, band=None if bundle.listener is None else bundle.listener.band_frames)
+        self.listeners = Listeners(bundle, self._runner, self._config.slots)
         self._running: dict[str, _Running] = {}
         self._outbox: list[tuple[str, EngineEvent]] = []  # what happened between steps
 
@@ -84,17 +87,21 @@ class Engine:
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until the next step has something to do: 0 at once, None when only a new request can change that."""
-        return 0.0 if self._outbox else self._scheduler.wait_s(now)
+        return 0.0 if self._outbox or self.listeners.waiting else self._scheduler.wait_s(now)
 
     def step(self, now: float) -> list[tuple[str, EngineEvent]]:
-        """Take in one waiting response, move every response that is due by one position, and report what came of it, by request id."""
+        """Take in one waiting response, move every response that is due and every listener that has a frame by one position.
+
+        Reports what came of it, by request id; `listeners.events` has the statuses.
+        """
         events, self._outbox = self._outbox, []
         if admitted := self._scheduler.admit():
             events += self._prefill(self._running[admitted.id])
-        due = self._scheduler.due(now)
-        if due:
+        due, frames = self._scheduler.due(now), self.listeners.take()
+        if due or frames:
             begin = self._clock()
-            columns = self._runner.step([ticket.slot for ticket in due if ticket.slot is not None])
+            columns, margins = self._runner.step_listening([ticket.slot for ticket in due if ticket.slot is not None], frames)
+            self.listeners.read(margins)
             running, failed = self._read([self._running[ticket.id] for ticket in due], columns)
             decoded = decode_all([each.response for each in running])
             took = self._clock() - begin
@@ -105,17 +112,21 @@ class Engine:
         return events
 
     def warm_up(self) -> None:
-        """Run one short answer, so that the first caller does not pay for lazy loading and first allocations."""
+        """Run one short answer, listened to, so that the first caller does not pay for lazy loading and first allocations."""
+        id = "warm-up"
+        if self._bundle.codec is not None and self.info.listener:
+            self.listeners.open(id)
+            self.listeners.push(id, 0, np.zeros(self._bundle.codec.frame_samples, np.float32))
         order = (Task.A1A2, Task.T1A2, Task.A1T2, Task.T1T2)
-        task = next((task for task in order if task in self.info.tasks), None)
-        if task is None:
-            return
-        audio = np.zeros(12_000, np.float32) if task.needs_audio else None
-        self.submit(GenerateRequest("warm-up", task, audio=audio, text="a" if task.needs_text else None, max_steps=12))
-        while self._running:
-            for _, event in self.step(self._clock()):
-                if isinstance(event, Failed):
-                    raise CheckpointError(f"model {self.info.model} can't answer: {event.error}") from event.error
+        if task := next((task for task in order if task in self.info.tasks), None):
+            audio = np.zeros(12_000, np.float32) if task.needs_audio else None
+            self.submit(GenerateRequest(id, task, audio=audio, text="a" if task.needs_text else None, max_steps=12))
+        while self.wait_s(self._clock()) is not None:
+            failed = [event.error for _, event in self.step(self._clock()) if isinstance(event, Failed)]
+            failed += [event.error for _, event in self.listeners.events() if isinstance(event, ListenerEnded)]
+            if failed:
+                raise CheckpointError(f"model {self.info.model} can't answer: {failed[0]}") from failed[0]
+        self.listeners.close(id)
 
     def _prefill(self, running: _Running) -> list[tuple[str, EngineEvent]]:
         response, slot = running.response, running.ticket.slot

@@ -36,7 +36,7 @@ def info_of(bundle: Bundle) -> EngineInfo:
         sample_rate=SAMPLE_RATE if bundle.codec is None else bundle.codec.sample_rate,
         tasks=tuple(task for task in Task if can(task)),
         max_audio_s=None if bundle.audio_encoder is None else bundle.audio_encoder.max_audio_s,
-        listener=bundle.listener is not None,
+        listener=bundle.listener is not None and bundle.codec is not None,
         memory_turns=bundle.memory_turns,
     )
 

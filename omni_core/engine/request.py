@@ -97,6 +97,25 @@ EngineEvent = AudioChunk | TextDelta | Finished | Failed
 
 
 @dataclass(frozen=True)
+class Status:
+    """What the listener makes of one frame of the microphone."""
+
+    frame: int  #: its number: it ends with sample 2048 * (frame + 1) of what was pushed, at 24 kHz
+    irq: bool  #: the user wants the assistant to stop
+    margin: float  #: how far irq's logit is above n-irq's; irq is said from the checkpoint's margin on
+
+
+@dataclass(frozen=True)
+class ListenerEnded:
+    """The last event of a listener that can't go on."""
+
+    error: Exception  #: an OmniError
+
+
+ListenerEvent = Status | ListenerEnded
+
+
+@dataclass(frozen=True)
 class EngineInfo:
     """What the server may know of the model behind the engine."""
 
@@ -104,5 +123,5 @@ class EngineInfo:
     sample_rate: int  #: of the answer's audio
     tasks: tuple[Task, ...]
     max_audio_s: float | None  #: longest spoken input; None: any length
-    listener: bool
+    listener: bool  #: it can listen while it speaks
     memory_turns: int  #: earlier turns that the model takes in, the newest of a request's history; 0: it was not trained for any, all are ignored

@@ -1,4 +1,4 @@
-"""The model's side of a response: cache rows, prefill, and decode steps for any set of slots. Knows no text, no codec and no clock.
+"""The model's side of a response: cache rows, prefill, and decode steps for any set of slots and listeners. Knows no text, no codec, no clock.
 
 Delayed-parallel decoding as in the reference (model-facts section 3). A slot owns two rows of the cache:
 
@@ -7,13 +7,15 @@ Delayed-parallel decoding as in the reference (model-facts section 3). A slot ow
     Mode.ALONE     T1A2, VT1A2   one row gives both and is fed both
     Mode.TEXT      A1T2 ...      one row gives text; its audio inputs are pad_a
 
+A listener owns one row, a ring (`KVCache`): each frame of its microphone is one position, and of its logits only irq's and n-irq's are looked at.
+
 After eot the text input is pad_t. An audio layer speaks from step layer + 1 on: what it says before is replaced by pad_a. The reference replaces
 nothing there and takes no eot in its very first step for the end: `force_delay=False` does as it does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -24,6 +26,7 @@ from torch import Tensor
 
 from omni_core.config import SamplingParams
 from omni_core.errors import InputError
+from omni_core.listener import listener_tokens, margins
 from omni_core.models import KVCache, OmniModel, sample
 from omni_core.tokens import AUDIO_LAYERS, STREAMS, TEXT_STREAM, Prompt, Task
 
@@ -67,8 +70,9 @@ class _Lane:
 class _Plan:
     """Where in the batch of one decode step each thing lies."""
 
+    listeners: list[int]  #: theirs are the first rows
     rows: list[int] = field(default_factory=list)  #: cache rows, R of them
-    slot_of_row: list[int] = field(default_factory=list)  #: index into the step's slots, per row
+    slot_of_row: list[int] = field(default_factory=list)  #: index into the step's slots, per row of a response
     text_at: list[int] = field(default_factory=list)  #: index into `rows`, per slot
     audio_at: list[int] = field(default_factory=list)  #: index into `rows`, per speaking slot
     speaking: list[int] = field(default_factory=list)  #: index into the step's slots, per speaking slot
@@ -77,14 +81,24 @@ class _Plan:
 class Runner:
     """Owns the KV cache and each slot's next inputs. Not thread-safe."""
 
-    def __init__(self, model: OmniModel, slots: int, *, max_positions: int | None = None, force_delay: bool = True) -> None:
+    def __init__(
+        self, model: OmniModel, slots: int, *, band: int | None = None, max_positions: int | None = None, force_delay: bool = True
+    ) -> None:
+        """band: frames that a listener sees, and there are as many listeners as slots; None: no listeners."""
         self.model, self.device, layout = model, model.device, model.layout
         self.max_positions = max_positions or model.config.backbone.max_positions
         self._force_delay = force_delay
-        self._cache = KVCache(model.config.backbone, 2 * slots, self.max_positions, model.dtype, model.device)
+        # Listeners' rows are counted down to 0 and slots' up from there, so that the first of both are neighbours, which are read in place.
+        self._base = 0 if band is None else slots
+        self._band = band or 0
+        rows = self._base + 2 * slots
+        self._cache = KVCache(
+            model.config.backbone, rows, self.max_positions, model.dtype, model.device, rings=self._base, band=self._band
+        )
         self._lanes: dict[int, _Lane] = {}
-        self._inputs = torch.zeros(2 * slots, STREAMS, dtype=torch.int64, device=self.device)  # next column of each row, global ids
-        self._positions = torch.zeros(2 * slots, dtype=torch.int64, device=self.device)  # where it goes
+        self._heard: dict[int, int] = {}  # frames so far, by listener
+        self._inputs = torch.zeros(rows, STREAMS, dtype=torch.int64, device=self.device)  # next column of each row, global ids
+        self._positions = torch.zeros(rows, dtype=torch.int64, device=self.device)  # where it goes
         self._steps = torch.zeros(slots, dtype=torch.int64, device=self.device)  # decode steps done
         self._text_ended = torch.zeros(slots, dtype=torch.bool, device=self.device)  # eot was drawn
         self._eot, self._pad_t, self._pad_a = layout.eot, layout.pad_t, layout.pad_a
@@ -102,7 +116,7 @@ class Runner:
         length = tokens.shape[1] - 1
         if length >= self.max_positions:
             raise InputError(f"the prompt has {length + 1} positions, the model {self.max_positions}: send less")
-        mode, audio_row, text_row = Mode.of(inputs.task), 2 * slot, 2 * slot + 1
+        mode, (audio_row, text_row) = Mode.of(inputs.task), self._rows(slot)
         features, mask = self._features(inputs, length)
         x = self.model.embed(tokens[None, :, :-1], features, mask)  # [1, n-1, width]
         positions = torch.arange(length, device=self.device)[None]
@@ -125,39 +139,62 @@ class Runner:
         """Forget the response in `slot`."""
         self._lanes.pop(slot, None)
 
-    @torch.inference_mode()
+    def listen(self, listener: int) -> None:
+        """Start a listener anew: its next frame is the first."""
+        self._heard[listener] = 0
+        self._positions[self._base - 1 - listener] = 0
+
     def step(self, slots: Sequence[int]) -> NDArray[np.int64]:
         """One decode step of each of `slots`, at their own positions. Returns the columns [slots, 8] that are fed back next.
 
         Audio ids are local to their layer; a text-only response's are pad_a.
         """
-        plan = self._plan(slots)
+        return self.step_listening(slots, {})[0]
+
+    @torch.inference_mode()
+    def step_listening(self, slots: Sequence[int], frames: Mapping[int, Tensor]) -> tuple[NDArray[np.int64], dict[int, float]]:
+        """As `step`; in the same pass each listener in `frames` hears its next frame, [7] codes. Returns irq's margin over n-irq too, by listener."""
+        plan = self._plan(slots, sorted(frames, reverse=True))
         rows = torch.tensor(plan.rows, device=self.device)  # [R]
+        listening, answering = rows.split([len(frames), len(rows) - len(frames)])
+        if frames:
+            codes = torch.stack([frames[listener] for listener in plan.listeners])[:, None]  # [listeners, 1, 7]
+            self._inputs[listening] = listener_tokens(self.model.layout, codes.to(self.device))[..., 0]
         x = self.model.embed(self._inputs[rows].unsqueeze(-1), None, None)  # [R, 1, width]
-        length = 1 + max(self._lanes[slot].length for slot in slots)
-        hidden = self.model(x, self._positions[rows].unsqueeze(-1), self._cache, rows, length)[:, 0]  # [R, width]
-        columns = torch.full((len(slots), STREAMS), self._pad_a, dtype=torch.int64, device=self.device)
-        columns[:, TEXT_STREAM] = self._next_text(hidden, plan, slots)
-        if plan.speaking:
-            audio_rows = rows[plan.audio_at]
-            audio = self._next_audio(hidden, plan, slots)
-            columns[plan.speaking, :TEXT_STREAM] = audio
-            self._inputs[audio_rows, :TEXT_STREAM] = audio + self._offsets
-        self._inputs[rows, TEXT_STREAM] = columns[plan.slot_of_row, TEXT_STREAM]
+        hidden = self.model(x, self._positions[rows].unsqueeze(-1), self._cache, rows, self._advance(slots, frames))[:, 0]  # [R, width]
         self._positions[rows] += 1
-        self._steps[list(slots)] += 1
+        columns = torch.full((len(slots), STREAMS), self._pad_a, dtype=torch.int64, device=self.device)
+        if slots:
+            columns[:, TEXT_STREAM] = self._next_text(hidden, plan, slots)
+            if plan.speaking:
+                audio = self._next_audio(hidden, plan, slots)
+                columns[plan.speaking, :TEXT_STREAM] = audio
+                self._inputs[rows[plan.audio_at], :TEXT_STREAM] = audio + self._offsets
+            self._inputs[answering, TEXT_STREAM] = columns[plan.slot_of_row, TEXT_STREAM]
+            self._steps[list(slots)] += 1
+        ahead = margins(self.model, hidden[: len(frames)]).tolist() if frames else []
+        return columns.cpu().numpy(), dict(zip(plan.listeners, ahead, strict=True))
+
+    def _advance(self, slots: Sequence[int], listeners: Iterable[int]) -> int:
+        """Count one position more of each; the places of the cache that this step reads."""
+        for listener in listeners:
+            self._heard[listener] += 1
         for slot in slots:
             self._lanes[slot].length += 1
-        return columns.cpu().numpy()
+        return max([*(min(self._heard[listener], self._band) for listener in listeners), *(self._lanes[slot].length for slot in slots)])
 
-    def _plan(self, slots: Sequence[int]) -> _Plan:
-        plan = _Plan()
+    def _rows(self, slot: int) -> tuple[int, int]:
+        """A slot's audio row and text row."""
+        return self._base + 2 * slot, self._base + 2 * slot + 1
+
+    def _plan(self, slots: Sequence[int], listeners: list[int]) -> _Plan:
+        plan = _Plan(listeners, [self._base - 1 - listener for listener in listeners])
         for index, slot in enumerate(slots):
             mode = self._lanes[slot].mode
             if mode is not Mode.TEXT:
                 plan.speaking.append(index)
                 plan.audio_at.append(len(plan.rows))
-            own = (2 * slot, 2 * slot + 1) if mode is Mode.PARALLEL else (2 * slot,)
+            own = self._rows(slot)[: 2 if mode is Mode.PARALLEL else 1]
             plan.rows += own
             plan.slot_of_row += [index] * len(own)
             plan.text_at.append(len(plan.rows) - 1)

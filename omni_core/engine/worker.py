@@ -1,6 +1,4 @@
-"""The engine's own thread: takes commands, steps the engine, publishes what happens. Commands and messages are plain values, so that a
-separate process can stand in its place: all that crosses is below and in `request`.
-"""
+"""The engine's own thread: takes commands, steps the engine, publishes what happens (`messages`)."""
 
 from __future__ import annotations
 
@@ -9,67 +7,34 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from omni_core.engine.engine import Engine
-from omni_core.engine.request import EngineEvent, EngineInfo, Failed, GenerateRequest
+from omni_core.engine.messages import (
+    Cancel,
+    Close,
+    CloseListener,
+    Command,
+    Died,
+    Events,
+    ListenerEvents,
+    ListenerFrame,
+    Message,
+    OpenListener,
+    Ready,
+    Submit,
+)
+from omni_core.engine.request import Failed, GenerateRequest, ListenerEnded
 from omni_core.errors import OmniError
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class Submit:
-    """Generate this."""
-
-    request: GenerateRequest
-
-
-@dataclass(frozen=True)
-class Cancel:
-    """End this response."""
-
-    id: str
-
-
-@dataclass(frozen=True)
-class Close:
-    """Stop; nothing is published after it but `Died`."""
-
-
-Command = Submit | Cancel | Close
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The model is loaded and warm."""
-
-    info: EngineInfo
-
-
-@dataclass(frozen=True)
-class Events:
-    """What one step gave, by request id, in order."""
-
-    events: list[tuple[str, EngineEvent]]
-
-
-@dataclass(frozen=True)
-class Died:
-    """The last message: it could not load, an error ended it, or it was closed (None)."""
-
-    error: BaseException | None
-
-
-Message = Ready | Events | Died
-
-
 class Worker:
-    """A thread that owns one Engine. `publish` is called in that thread, once per step at most."""
+    """A thread that owns one Engine. `publish` is called in that thread."""
 
     def __init__(self, load: Callable[[], Engine], publish: Callable[[Message], None]) -> None:
         self._load, self._publish = load, publish
-        self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()  # bounded by its one sender, which counts its open requests
+        self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()  # bounded by its one sender, which counts what is open
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -101,6 +66,8 @@ class Worker:
         while self._take_commands(engine):
             if events := engine.step(time.monotonic()):
                 self._publish(Events(events))
+            if heard := engine.listeners.events():
+                self._publish(ListenerEvents(heard))
 
     def _take_commands(self, engine: Engine) -> bool:
         """Wait until there is something to do, then take every command that is there. False: stop."""
@@ -113,6 +80,12 @@ class Worker:
                         self._submit(engine, request)
                     case Cancel(id):
                         engine.cancel(id)
+                    case OpenListener(id):
+                        self._open_listener(engine, id)
+                    case ListenerFrame(id, frame, pcm):
+                        engine.listeners.push(id, frame, pcm)
+                    case CloseListener(id):
+                        engine.listeners.close(id)
                     case Close():
                         return False
                 command = self._inbox.get_nowait()
@@ -124,3 +97,9 @@ class Worker:
             engine.submit(request)
         except OmniError as error:
             self._publish(Events([(request.id, Failed(error))]))
+
+    def _open_listener(self, engine: Engine, id: str) -> None:
+        try:
+            engine.listeners.open(id)
+        except OmniError as error:
+            self._publish(ListenerEvents([(id, ListenerEnded(error))]))

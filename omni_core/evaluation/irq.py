@@ -1,6 +1,6 @@
 """Does the model stop when it is told to, soon, and only then?
 
-Statuses come from codes alone, by `ListenerStream`. Scenes are drawn from held-out material (`datagen.scenes`), other ones for another seed.
+Statuses come from codes alone, by `BatchListener`. Scenes are drawn from held-out material (`datagen.scenes`), other ones for another seed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from omni_core.codec.base import FRAME_SAMPLES, SAMPLE_RATE, Codec, encode_as_stream
 from omni_core.config import ListenerConfig
 from omni_core.datagen.interruptions import BEDS, Material, Scene, SceneConfig, draw_scene
-from omni_core.listener import ListenerStream
+from omni_core.listener import BatchListener
 from omni_core.models import OmniModel
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
@@ -101,7 +101,7 @@ def measure(
 
 def statuses(model: OmniModel, codec: Codec, listener: ListenerConfig, scenes: Sequence[Scene]) -> list[np.ndarray]:
     """Whether irq is said in each frame, bool [F], of scenes that are heard side by side from their start."""
-    stream = ListenerStream(model, listener.band_frames, listener.margin, len(scenes))
+    stream = BatchListener(model, listener.band_frames, listener.margin, len(scenes))
     return _listen(stream, codec, scenes)
 
 
@@ -111,7 +111,7 @@ def alarms(said: np.ndarray) -> int:
     return int(len(at) > 0) + int((np.diff(at) > _APART).sum())
 
 
-def _listen(stream: ListenerStream, codec: Codec, scenes: Sequence[Scene]) -> list[np.ndarray]:
+def _listen(stream: BatchListener, codec: Codec, scenes: Sequence[Scene]) -> list[np.ndarray]:
     codes = [encode_as_stream(codec, torch.from_numpy(scene.wave)) for scene in scenes]
     frames = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)  # [B, F, 7]
     said = torch.cat([stream.push(part) for part in frames.split(_PUSH, 1)], 1).cpu().numpy()
@@ -158,7 +158,7 @@ def _negatives(
 ) -> tuple[dict[str, FalseAlarms], float]:
     """Alarms by bed, and how many times real time coding and listening went."""
     batches = max(1, round(hours * 3600 / (NEGATIVE.seconds[0] * _STREAMS)))
-    stream = ListenerStream(model, listener.band_frames, listener.margin, _STREAMS)
+    stream = BatchListener(model, listener.band_frames, listener.margin, _STREAMS)
     heard, found, spent = defaultdict(float), defaultdict(int), 0.0
     for scenes in _draw("negatives", NEGATIVE, batches * _STREAMS, material, (seed, 3)):
         started = time.perf_counter()

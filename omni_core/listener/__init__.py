@@ -3,6 +3,7 @@
 Owns how a status is asked for and decided. Where codes come from is the codec's, what follows from irq the session's.
 """
 
-from omni_core.listener.stream import ListenerStream, listener_tokens
+from omni_core.listener.batch import BatchListener
+from omni_core.listener.reading import listener_tokens, margins
 
-__all__ = ["ListenerStream", "listener_tokens"]
+__all__ = ["BatchListener", "listener_tokens", "margins"]

@@ -26,17 +26,30 @@ class View(Protocol):
 
 
 class KVCache:
-    """`k` and `v`: [layers, rows, kv_heads, max_positions, head_size]."""
+    """`k` and `v`: [layers, rows, kv_heads, places, head_size]; a row's place p holds position p.
+
+    The first `rings` rows are rings of `band` places: position p lies at p % band, over the one that attention has just left behind. They are
+    written one position at a time, and may go on for ever.
+    """
 
     def __init__(
-        self, config: BackboneConfig, rows: int, max_positions: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+        self,
+        config: BackboneConfig,
+        rows: int,
+        max_positions: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        *,
+        rings: int = 0,
+        band: int = 0,
     ) -> None:
-        shape = (config.layers, rows, config.kv_heads, max_positions, config.head_size)
+        shape = (config.layers, rows, config.kv_heads, max(max_positions, band), config.head_size)
         # Zeros: a masked position takes part as 0 * value, and memory that was never written may hold NaN.
         self.k = torch.zeros(shape, dtype=dtype, device=device)
         self.v = torch.zeros(shape, dtype=dtype, device=device)
         self.rows = rows
-        self.max_positions = max_positions
+        self._turn = torch.full((rows,), torch.iinfo(torch.int64).max, device=device)  # [rows] after how many positions a row starts over
+        self._turn[:rings] = band
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Give row `target` the first `length` positions of row `source`."""
@@ -46,10 +59,12 @@ class KVCache:
     def view(self, positions: Tensor, rows: Tensor | None = None, length: int | None = None) -> CacheView:
         """What one forward pass reads and writes.
 
-        positions: [R, T]. rows: [R], None for rows 0..R-1. length: positions to read, above all of `positions`; None: found out, which on an
+        positions: [R, T]. rows: [R], None for rows 0..R-1. length: places to read, above all that hold something; None: found out, which on an
         accelerator waits for it.
         """
-        return CacheView(self, positions, rows, int(positions.max()) + 1 if length is None else length)
+        turn = (self._turn[: len(positions)] if rows is None else self._turn[rows])[:, None]
+        newest = torch.minimum(positions, turn - 1)  # a ring that has come round is seen whole
+        return CacheView(self, positions % turn, newest, rows, int(newest.max()) + 1 if length is None else length)
 
 
 class BandView:
@@ -76,17 +91,16 @@ def band_mask(queries: Tensor, keys: Tensor, band: int, dtype: torch.dtype) -> T
 class CacheView:
     """One forward pass's rows of a cache, with the causal mask that all layers share."""
 
-    def __init__(self, cache: KVCache, positions: Tensor, rows: Tensor | None, length: int) -> None:
-        count = positions.shape[0]
+    def __init__(self, cache: KVCache, places: Tensor, newest: Tensor, rows: Tensor | None, length: int) -> None:
+        """places [R, T]: where keys and values go. newest [R, T]: the last place that each position sees."""
         self._cache = cache
-        self._positions = positions
+        self._places = places
         self._length = length
-        self._rows = torch.arange(count, device=positions.device) if rows is None else rows
+        self._rows = torch.arange(len(places), device=places.device) if rows is None else rows
         # Neighbouring rows are read in place; others have to be gathered.
         self._start = 0 if rows is None else _first_of_run(rows)
-        reach = torch.arange(length, device=positions.device)
-        hidden = reach > positions[:, :, None]  # [R, T, N]
-        blank = torch.zeros(hidden.shape, dtype=cache.k.dtype, device=positions.device)
+        hidden = torch.arange(length, device=places.device) > newest[:, :, None]  # [R, T, N]
+        blank = torch.zeros(hidden.shape, dtype=cache.k.dtype, device=places.device)
         self._mask = blank.masked_fill_(hidden, float("-inf"))[:, None]  # [R, 1, T, N]
         self._grouped: Tensor | None = None
 
@@ -102,8 +116,8 @@ class CacheView:
         """Write k and v [R, T, K, D] of `layer` at this pass's positions; returns all keys and values to attend to, [R, K, N, D] each."""
         keys, values = self._cache.k[layer], self._cache.v[layer]
         at = self._rows[:, None]
-        keys[at, :, self._positions] = k.to(keys.dtype)
-        values[at, :, self._positions] = v.to(values.dtype)
+        keys[at, :, self._places] = k.to(keys.dtype)
+        values[at, :, self._places] = v.to(values.dtype)
         return self._read(keys), self._read(values)
 
     def _read(self, layer: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ class OmniModel(nn.Module):
 
         Without a cache: causal attention over x itself; with `band`, each position sees the newest `band` ones, its own included.
         With one: keys and values go to `rows` (None: 0..R-1) at `positions`, which attend to all positions up to their own.
-        length: how many positions to read, above all of `positions`; None finds out, and waits for an accelerator.
+        length: how many places of the cache to read (`KVCache.view`); None finds out, and waits for an accelerator.
         """
         view: View | None = None
         if cache is not None:

@@ -53,7 +53,7 @@ def material() -> Material:
 
 
 def measure(monkeypatch: pytest.MonkeyPatch, material: Material, **ear: bool) -> irq.IrqReport:
-    monkeypatch.setattr(irq, "ListenerStream", type("Ear", (Threshold,), ear))
+    monkeypatch.setattr(irq, "BatchListener", type("Ear", (Threshold,), ear))
     monkeypatch.setattr(irq, "_STREAMS", 2)
     model: Any = SimpleNamespace()
     codec: Any = Loudness()

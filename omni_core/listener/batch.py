@@ -1,4 +1,6 @@
-"""Streams of frames in, statuses out, for as long as anyone listens: attention keeps the newest frames alone."""
+"""Many recordings heard at once and many frames in one pass: what evaluation listens with. The engine listens frame by frame, in its own
+decode steps, and says the same.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +9,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from omni_core.listener.reading import listener_tokens, margins
 from omni_core.models import OmniModel
 from omni_core.models.kv_cache import band_mask
-from omni_core.tokens import AUDIO_LAYERS, TEXT_STREAM, TokenLayout
 
 
-def listener_tokens(layout: TokenLayout, frames: Tensor) -> Tensor:
-    """Frames [B, k, 7] of codes -> what the model reads, [B, 8, k] global ids: the codes unstaggered, and n-irq in the text row, always.
-
-    The status before is never fed back: that would teach copying, and latch a false irq.
-    """
-    tokens = frames.new_full((frames.shape[0], TEXT_STREAM + 1, frames.shape[1]), layout.n_irq)
-    tokens[:, :TEXT_STREAM] = frames.transpose(1, 2) + frames.new_tensor(layout.offsets[:AUDIO_LAYERS])[:, None]
-    return tokens
-
-
-class ListenerStream:
+class BatchListener:
     """B microphones that are heard by one model, in step."""
 
     def __init__(self, model: OmniModel, band_frames: int, margin: float, streams: int = 1) -> None:
         """band_frames and margin: as in `ListenerConfig`."""
         self._model, self._margin = model, margin
         self._cache = _Band(model, band_frames, streams)
-        layout = model.layout
-        self._statuses = torch.tensor([layout.irq, layout.n_irq], device=model.device)
 
     @torch.inference_mode()
     def push(self, frames: Tensor) -> Tensor:
@@ -44,10 +34,7 @@ class ListenerStream:
         if not frames.shape[1]:
             return torch.zeros(frames.shape[:2], device=model.device)
         x = model.embed(listener_tokens(model.layout, frames.to(model.device)))  # [B, k, width]
-        # float64: an hour is position 42,000, where float32 angles are off by 0.004.
-        hidden = model.backbone(x, self._cache.positions(frames.shape[1]).double(), self._cache.advance(frames.shape[1]))
-        irq, n_irq = (hidden.float() @ model.embedding.weight[self._statuses].float().T).unbind(-1)
-        return irq - n_irq
+        return margins(model, model.backbone(x, self._cache.positions(frames.shape[1]), self._cache.advance(frames.shape[1])))
 
     def reset(self, streams: Sequence[int] | None = None) -> None:
         """These streams (None: all) start anew."""

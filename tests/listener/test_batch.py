@@ -9,7 +9,7 @@ from torch import Tensor
 from omni_core.checkpoint import load_bundle
 from omni_core.codec.causal import CausalCodec
 from omni_core.config import BackboneConfig, LayoutConfig, ModelConfig
-from omni_core.listener import ListenerStream, listener_tokens
+from omni_core.listener import BatchListener, listener_tokens
 from omni_core.models import OmniModel
 
 BAND = 9
@@ -56,7 +56,7 @@ def test_what_the_model_reads(model: OmniModel) -> None:
 @pytest.mark.parametrize("pushes", [[40], [1] * 40, [3, 1, 20, 9, 7]])
 def test_any_pushes_equal_one_pass_of_training(model: OmniModel, pushes: list[int]) -> None:
     frames = make_frames(3, 40)
-    stream = ListenerStream(model, BAND, 0.0, streams=3)
+    stream = BatchListener(model, BAND, 0.0, streams=3)
     margins = torch.cat([stream.margins(part) for part in frames.split(pushes, 1)], 1)
     torch.testing.assert_close(margins, one_pass(model, frames), **EXACT)
 
@@ -65,12 +65,12 @@ def test_irq_has_to_win_by_the_margin(model: OmniModel) -> None:
     frames = make_frames(2, 30)
     expected = one_pass(model, frames)
     margin = float(expected.median()) + 1e-3
-    assert torch.equal(ListenerStream(model, BAND, margin, streams=2).push(frames), expected > margin)
+    assert torch.equal(BatchListener(model, BAND, margin, streams=2).push(frames), expected > margin)
 
 
 def test_after_an_hour_it_hears_as_at_the_start(model: OmniModel) -> None:
     frames = make_frames(1, 60)
-    late, early = ListenerStream(model, BAND, 0.0), ListenerStream(model, BAND, 0.0)
+    late, early = BatchListener(model, BAND, 0.0), BatchListener(model, BAND, 0.0)
     late._cache._seen += 45_000
     late.margins(make_frames(1, BAND * 3, seed=1))
     reach = 3 * (BAND - 1)  # three layers: what lies before has no influence on later frames
@@ -79,7 +79,7 @@ def test_after_an_hour_it_hears_as_at_the_start(model: OmniModel) -> None:
 
 def test_one_stream_starts_anew_and_its_neighbour_goes_on(model: OmniModel) -> None:
     frames = make_frames(2, 20)
-    stream = ListenerStream(model, BAND, 0.0, streams=2)
+    stream = BatchListener(model, BAND, 0.0, streams=2)
     stream.push(make_frames(2, 11, seed=1))
     stream.reset([0])
     margins = stream.margins(frames)
@@ -92,7 +92,7 @@ def test_stored_codes_and_the_waveform_give_the_same_statuses() -> None:
     bundle = load_bundle("nano", "cpu")
     assert isinstance(bundle.codec, CausalCodec)
     wave = torch.randn(2048 * 24, generator=torch.Generator().manual_seed(0)) * 0.1
-    stored = ListenerStream(bundle.model, 117, 0.0).push(bundle.codec.encode(wave)[None])
-    encoder, listener = bundle.codec.stream_encoder(), ListenerStream(bundle.model, 117, 0.0)
+    stored = BatchListener(bundle.model, 117, 0.0).push(bundle.codec.encode(wave)[None])
+    encoder, listener = bundle.codec.stream_encoder(), BatchListener(bundle.model, 117, 0.0)
     live = [listener.push(encoder.push(part)[None]) for part in wave.split(1500)]  # as it comes from a socket
     assert torch.equal(torch.cat(live, 1), stored)
