@@ -20,6 +20,7 @@ from omni_core.engine.checks import check_request
 from omni_core.engine.engine import Engine
 from omni_core.engine.messages import Cancel, Close, CloseListener, Command, Died, Events, ListenerEvents, Message, OpenListener, Ready, Submit
 from omni_core.engine.request import EngineEvent, EngineInfo, Failed, Finished, GenerateRequest, ListenerEnded, ListenerEvent
+from omni_core.engine.scheduler import check_places
 from omni_core.engine.streams import ListenerStream, ResponseStream
 from omni_core.engine.worker import Worker
 from omni_core.errors import EngineBusy, EngineClosed, EngineError, TaskError
@@ -91,8 +92,7 @@ class EngineClient:
         check_request(request, self.info)
         if request.id in self._streams:
             raise EngineError(f"response {request.id!r} is already being generated: use a new id for each")
-        if len(self._streams) >= self._config.slots + self._config.queue:
-            raise EngineBusy(f"{self._config.slots} responses are running and {self._config.queue} wait: try again later")
+        check_places(self._config, (stream.background for stream in self._streams.values()), request.background)
         stream = self._streams[request.id] = ResponseStream(self, request)
         self._send(Submit(request))
         return stream

@@ -26,6 +26,7 @@ class GenerateRequest:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     max_steps: int = 1024  #: decode steps at most (also bounded by the model's positions)
     paced: bool = False  #: True: never more than EngineConfig.max_ahead_s ahead of playback
+    background: bool = False  #: True: admitted after all others, and never to more than half of the slots
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,12 +3,15 @@
 A paced response is served as early as possible until its first audio left, and from then on only while the audio it has emitted is at most
 `max_ahead_s` ahead of what its listener has had time to play. What is not made early need not be thrown away on an interruption, and its
 time goes to others.
+
+Background responses (transcripts, say) wait behind all others and never have more than half of the slots. While they run they are rows like any.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from omni_core.config import EngineConfig
@@ -21,6 +24,7 @@ class Ticket:
 
     id: str
     paced: bool
+    background: bool
     slot: int | None = None
     first_audio_at: float | None = None  #: when its first audio left, s
     audio_s: float = 0.0  #: duration of the audio emitted
@@ -32,8 +36,20 @@ class Ticket:
         return self.first_audio_at + self.audio_s - max_ahead_s
 
 
+def check_places(config: EngineConfig, open: Iterable[bool], background: bool) -> None:
+    """May one more response be opened beside those in `open`, each True if in the background? Raises EngineBusy if not.
+
+    Of the places in slots and queue, those in the background get half: they can't keep others from being queued.
+    """
+    listed = list(open)
+    if len(listed) >= config.slots + config.queue:
+        raise EngineBusy(f"{config.slots} responses are running and {config.queue} wait: try again later")
+    if background and sum(listed) >= max(1, (config.slots + config.queue) // 2):
+        raise EngineBusy(f"{sum(listed)} responses are in the background, half of what the engine takes: try again later")
+
+
 class Scheduler:
-    """First come, first served over a fixed number of slots."""
+    """First come, first served over a fixed number of slots; the background after all others."""
 
     def __init__(self, config: EngineConfig) -> None:
         if config.slots < 1 or config.queue < 0:
@@ -41,24 +57,25 @@ class Scheduler:
         self._config = config
         self._tickets: dict[str, Ticket] = {}  # by id; running ones and waiting ones
         self._waiting: deque[Ticket] = deque()
+        self._behind: deque[Ticket] = deque()  # of the background, waiting
         self._free = list(range(config.slots))[::-1]  # the lowest slot is given out first
         self._running: dict[int, Ticket] = {}  # by slot
 
-    def submit(self, id: str, paced: bool) -> Ticket:
+    def submit(self, id: str, paced: bool, background: bool = False) -> Ticket:
         """Queue a response. Raises EngineBusy when every slot is taken and the queue is full, EngineError for an id in use."""
         if id in self._tickets:
             raise EngineError(f"response {id!r} is already being generated: use a new id for each")
-        if len(self._tickets) >= self._config.slots + self._config.queue:
-            raise EngineBusy(f"{self._config.slots} responses are running and {self._config.queue} wait: try again later")
-        ticket = self._tickets[id] = Ticket(id, paced)
-        self._waiting.append(ticket)
+        check_places(self._config, (ticket.background for ticket in self._tickets.values()), background)
+        ticket = self._tickets[id] = Ticket(id, paced, background)
+        self._queue_of(ticket).append(ticket)
         return ticket
 
     def admit(self) -> Ticket | None:
-        """Give the longest waiting response a free slot; None when there is no slot or nobody waits."""
-        if not self._free or not self._waiting:
+        """Give the longest waiting response a free slot; None when there is no slot for any that waits."""
+        queue = self._next_queue()
+        if queue is None:
             return None
-        ticket = self._waiting.popleft()
+        ticket = queue.popleft()
         ticket.slot = self._free.pop()
         self._running[ticket.slot] = ticket
         return ticket
@@ -71,7 +88,7 @@ class Scheduler:
         """Seconds until there is something to do: 0 for at once, None when nothing will be without a new request."""
         if not self._tickets:
             return None
-        if self._waiting and self._free:
+        if self._next_queue() is not None:
             return 0.0
         return max(0.0, min(ticket.due_at(self._config.max_ahead_s) for ticket in self._running.values()) - now)
 
@@ -87,8 +104,18 @@ class Scheduler:
         if ticket is None:
             return None
         if ticket.slot is None:
-            self._waiting.remove(ticket)
+            self._queue_of(ticket).remove(ticket)
         else:
             del self._running[ticket.slot]
             self._free.append(ticket.slot)
         return ticket
+
+    def _queue_of(self, ticket: Ticket) -> deque[Ticket]:
+        return self._behind if ticket.background else self._waiting
+
+    def _next_queue(self) -> deque[Ticket] | None:
+        """Where the response waits that is to be admitted now."""
+        if self._free and self._waiting:
+            return self._waiting
+        running = sum(ticket.background for ticket in self._running.values())
+        return self._behind if self._free and self._behind and running < max(1, self._config.slots // 2) else None

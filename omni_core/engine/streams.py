@@ -29,6 +29,7 @@ class ResponseStream:
 
     def __init__(self, client: EngineClient, request: GenerateRequest) -> None:
         self._client, self._id = client, request.id
+        self.background = request.background
         # One answer's events fit, and no answer can grow: what a slow reader leaves here is bounded without any being lost.
         self._events: asyncio.Queue[EngineEvent] = asyncio.Queue(_EVENTS_PER_STEP * (request.max_steps + 1))
         self._over = False

@@ -41,6 +41,38 @@ def test_a_waiting_response_can_leave_the_queue_and_an_id_is_used_once():
     assert admitted.id == "c"
 
 
+def test_the_background_comes_after_all_others_and_leaves_them_half_of_the_slots():
+    scheduler = _scheduler(slots=4, queue=4)
+    for name in "wxyz":
+        scheduler.submit(name, paced=False, background=True)
+    with pytest.raises(EngineBusy, match="background"):
+        scheduler.submit("v", paced=False, background=True)
+    for name in "ab":
+        scheduler.submit(name, paced=False)
+
+    def admitted() -> str:
+        return "".join(ticket.id for ticket in iter(scheduler.admit, None))
+
+    assert admitted() == "abwx"
+    scheduler.release("a")
+    scheduler.release("b")
+    assert admitted() == ""  # two slots stay free for others
+    scheduler.submit("c", paced=False)
+    assert admitted() == "c"
+    scheduler.release("y")  # out of its queue
+    scheduler.release("w")
+    assert admitted() == "z"
+
+
+def test_a_single_slot_serves_the_background_too():
+    scheduler = _scheduler(slots=1, queue=1)
+    scheduler.submit("w", paced=False, background=True)
+    scheduler.submit("a", paced=False)
+    assert [getattr(scheduler.admit(), "id", None) for _ in range(2)] == ["a", None]
+    scheduler.release("a")
+    assert getattr(scheduler.admit(), "id", None) == "w"
+
+
 def test_a_paced_response_is_never_due_when_it_is_further_ahead_than_allowed():
     scheduler = _scheduler(slots=1, max_ahead_s=1.0)
     scheduler.submit("a", paced=True)
