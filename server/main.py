@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import signal
 import socket
 from collections.abc import Generator
@@ -34,12 +35,13 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Prints `listening on http://HOST:PORT ...` once the model is ready.
 
-    Raises ConfigError (a busy port, a bad key file) or whatever kept the model from loading.
+    Raises ConfigError (a busy port, a bad key file or certificate) or whatever kept the model from loading.
     """
     asyncio.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
+    settings = _with_certificate(settings)
     listener = _listen(settings)
     with contextlib.closing(listener):
         engine = EngineClient.start_thread(settings.model, device=settings.device, config=EngineConfig(slots=settings.slots, queue=settings.queue))
@@ -66,6 +68,23 @@ async def _serve(settings: Settings) -> None:
             await engine.close()
 
 
+def _with_certificate(settings: Settings) -> Settings:
+    """Raises ConfigError for TLS files that can't be used."""
+    if settings.tls_cert is None and settings.tls_key is None and not settings.tls_self_signed:
+        return settings
+    from server.gate import tls  # its library is slow to load
+
+    certificate, key = settings.tls_cert, settings.tls_key
+    if settings.tls_self_signed:
+        if certificate or key:
+            raise ConfigError("--tls-self-signed makes a certificate: leave it out, or --tls-cert and --tls-key")
+        certificate, key = tls.self_signed(settings.host)
+    if certificate is None or key is None:
+        raise ConfigError("--tls-cert and --tls-key belong together: give both, or --tls-self-signed alone")
+    tls.check(certificate, key)
+    return dataclasses.replace(settings, tls_cert=certificate, tls_key=key)
+
+
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -90,6 +109,8 @@ def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         access_log=False,
         log_level="warning",
         server_header=False,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
     )
 
 
@@ -98,4 +119,7 @@ def _announce(settings: Settings, engine: EngineClient, listener: socket.socket)
     shown = f"[{host}]" if ":" in host else host
     if settings.port_file is not None:
         settings.port_file.write_text(f"{port}\n")
-    print(f"listening on http://{shown}:{port} (model {engine.info.model}; Ctrl+C stops it)", flush=True)
+    scheme = "http" if settings.tls_cert is None else "https"
+    print(f"listening on {scheme}://{shown}:{port} (model {engine.info.model}; Ctrl+C stops it)", flush=True)
+    if settings.tls_self_signed:
+        print(f"with a certificate of its own making: browsers ask once, other clients are told to trust {settings.tls_cert}", flush=True)

@@ -23,6 +23,9 @@ class Settings:
     port: int = 8000  #: 0: any free one
     port_file: Path | None = None  #: the port is written here once the server is ready
     api_key_file: Path | None = None  #: one key per line, '#' comments; None: no key is asked for
+    tls_cert: Path | None = None  #: a certificate (and its chain) in PEM: the server speaks https and wss
+    tls_key: Path | None = None  #: its key
+    tls_self_signed: bool = False  #: or with a certificate of its own making
     max_sessions: int = 64  #: connections at once; one more is closed with 1013
     slots: int = 8  #: responses made at once
     queue: int = 32  #: responses that may wait for a slot
@@ -42,9 +45,17 @@ class Settings:
             text = environment.get(PREFIX + field.name.upper(), "")
             if not text:
                 continue
-            kind = Path if "Path" in str(field.type) else type(field.default)
+            kind = _flag if field.type == "bool" else Path if "Path" in str(field.type) else type(field.default)
             try:
                 values[field.name] = kind(text)
             except ValueError:
-                raise ConfigError(f"{PREFIX}{field.name.upper()}={text!r}: expected a value of type {kind.__name__}") from None
+                raise ConfigError(f"{PREFIX}{field.name.upper()}={text!r}: expected a value of type {kind.__name__.strip('_')}") from None
         return cls(**values)
+
+
+def _flag(text: str) -> bool:
+    """Raises ValueError for what means neither."""
+    flags = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in flags:
+        raise ValueError(text)
+    return flags[text.lower()]

@@ -12,12 +12,25 @@ from clients.commands.arguments import MODEL_HELP, add_command
 EXAMPLES = """
 omni serve
 omni serve --host 0.0.0.0 --port 9000 --api-key-file keys.txt
+omni serve --host 0.0.0.0 --tls-self-signed        # https and wss: what a browser on another machine needs for its microphone
 omni serve --model gpt-omni/mini-omni2 --device cuda
 OMNI_MAX_SESSIONS=8 omni serve                     # each option has such a variable; the option wins
 """
 
 #: Options that replace the setting of the same name.
-_OPTIONS = ("model", "device", "host", "port", "port_file", "api_key_file", "max_sessions", "slots")
+_OPTIONS = (
+    "model",
+    "device",
+    "host",
+    "port",
+    "port_file",
+    "api_key_file",
+    "tls_cert",
+    "tls_key",
+    "tls_self_signed",
+    "max_sessions",
+    "slots",
+)
 
 
 def add(commands: Any) -> None:
@@ -29,6 +42,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--port", type=int, metavar="N", help="default: 8000; 0: any free one")
     parser.add_argument("--port-file", type=Path, metavar="FILE", help="write the port here once the server is ready")
     parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="keys that clients must know, one per line; default: none is asked for")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="serve https and wss with this certificate (PEM, its chain included)")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the certificate's key (PEM, not encrypted)")
+    parser.add_argument("--tls-self-signed", action="store_true", default=None, help="... with a certificate made for this machine, and kept")
     parser.add_argument("--max-sessions", type=int, metavar="N", help="connections at once; default: 64")
     parser.add_argument("--slots", type=int, metavar="N", help="answers made at once; more wait; default: 8")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: %(default)s")

@@ -10,6 +10,15 @@ from omni_core.errors import ConfigError
 
 _BEARER = "bearer "
 _KEY_SUBPROTOCOL = "openai-insecure-api-key."
+CLIENT_SECRET = "ek_"  #: how a client secret begins
+
+
+def presented_keys(authorization: str | None, subprotocols: Sequence[str] = ()) -> list[str]:
+    """The keys in the header of that name and in the offered subprotocols."""
+    keys = [name.removeprefix(_KEY_SUBPROTOCOL) for name in subprotocols if name.startswith(_KEY_SUBPROTOCOL)]
+    if authorization is not None and authorization.lower().startswith(_BEARER):
+        keys.append(authorization[len(_BEARER) :].strip())
+    return keys
 
 
 class ApiKeys:
@@ -34,9 +43,8 @@ class ApiKeys:
 
     def allow(self, authorization: str | None, subprotocols: Sequence[str] = ()) -> bool:
         """Whether a request with these headers may come in."""
+        given = presented_keys(authorization, subprotocols)
         if not self._keys:
-            return True
-        offered = [name.removeprefix(_KEY_SUBPROTOCOL) for name in subprotocols if name.startswith(_KEY_SUBPROTOCOL)]
-        if authorization is not None and authorization.lower().startswith(_BEARER):
-            offered.append(authorization[len(_BEARER) :].strip())
-        return any(hmac.compare_digest(key, given.encode()) for key in self._keys for given in offered)
+            # One that has expired is refused all the same: a session that lacks what it stood for would surprise.
+            return not any(key.startswith(CLIENT_SECRET) for key in given)
+        return any(hmac.compare_digest(mine, key.encode()) for mine in self._keys for key in given)
