@@ -7,6 +7,9 @@ Pre-trained with CTC over characters (`training.encoders`); the CTC head is kept
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -74,7 +77,7 @@ class ChunkedEncoder(nn.Module):
             mask = mask & ((steps < lengths[:, None])[:, None, None, :] | (steps[:, None] == steps))
         rope = _rope(steps, self.width // self.config.heads)
         for layer in self.layers:
-            x, _ = layer(x, rope, mask, None)
+            x, _ = layer(x, rope, mask, ())
         return self.norm(x)
 
     def ctc_logits(self, features: torch.Tensor) -> torch.Tensor:
@@ -119,8 +122,14 @@ class EncoderStream:
         self._waiting = torch.zeros(0, device=self._device)
         self._history = torch.zeros(HISTORY, device=self._device)
         self._before = [torch.zeros((1, _KERNEL - 2, channels), device=self._device) for channels in (config.mels, config.width)]
-        self._cache: list[KeyValue | None] = [None] * config.layers
+        self._chunks: tuple[tuple[KeyValue, ...], ...] = ()  # of the newest chunks that attention may see, by layer
         self._features = 0
+
+    def fork(self) -> EncoderStream:
+        """A second stream that goes on from here by itself. What both have kept so far they share."""
+        other = copy.copy(self)
+        other._before = list(self._before)
+        return other
 
     @torch.inference_mode()
     def push(self, wave: torch.Tensor) -> torch.Tensor:
@@ -147,13 +156,14 @@ class EncoderStream:
     def _chunk(self, wave: torch.Tensor) -> torch.Tensor:
         encoder = self._encoder
         mel = encoder.mel(wave, self._history)
-        self._history = torch.cat([self._history, wave])[-HISTORY:]
+        self._history = torch.cat([self._history, wave])[-HISTORY:].clone()  # a view would keep the whole chunk alive
         x = encoder._subsample(mel[None], self._before)
         rope = _rope(torch.arange(self._features, self._features + x.shape[1], device=x.device), encoder.width // encoder.config.heads)
-        kept = encoder.config.left_chunks * encoder.config.chunk_features
+        own: list[KeyValue] = []
         for index, layer in enumerate(encoder.layers):
-            x, (keys, values) = layer(x, rope, None, self._cache[index])
-            self._cache[index] = (keys[:, :, -kept:], values[:, :, -kept:]) if kept else None
+            x, (keys, values) = layer(x, rope, None, [chunk[index] for chunk in self._chunks])
+            own.append((keys, values.clone()))
+        self._chunks = (*self._chunks, tuple(own))[-encoder.config.left_chunks :] if encoder.config.left_chunks else ()
         self._features += x.shape[1]
         return encoder.norm(x)[0]
 
@@ -169,17 +179,18 @@ class _Layer(nn.Module):
         self.up = nn.Linear(config.width, config.mlp)
         self.down = nn.Linear(config.mlp, config.width)
 
-    def forward(self, x: torch.Tensor, rope: KeyValue, mask: torch.Tensor | None, cache: KeyValue | None) -> tuple[torch.Tensor, KeyValue]:
-        """`x` [B, L, width]; `cache`: rotated keys and values before `x`, all of which it sees. Returns the output and the grown cache."""
+    def forward(self, x: torch.Tensor, rope: KeyValue, mask: torch.Tensor | None, before: Sequence[KeyValue]) -> tuple[torch.Tensor, KeyValue]:
+        """`x` [B, L, width]; `before`: rotated keys and values of what came before, all of which it sees. Returns the output and its own of both."""
         q, k, v = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each [B, heads, L, head]
         q, k = _rotate(q, rope), _rotate(k, rope)
-        if cache is not None:
-            k, v = torch.cat([cache[0], k], dim=2), torch.cat([cache[1], v], dim=2)
+        own = k, v
+        if before:
+            k, v = (torch.cat(parts, dim=2) for parts in zip(*before, own, strict=True))
         scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5  # spelt out: 1.6 times faster to train on a CPU than torch's fused one
         if mask is not None:
             scores = scores.masked_fill(~mask, -1e4)
         x = x + self.out((scores.softmax(-1).to(v.dtype) @ v).transpose(1, 2).flatten(2))
-        return x + self.down(F.gelu(self.up(self.mlp_norm(x)))), (k, v)
+        return x + self.down(F.gelu(self.up(self.mlp_norm(x)))), own
 
 
 def _rope(positions: torch.Tensor, head_size: int) -> KeyValue:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from omni_core.engine.request import EngineInfo, GenerateRequest
+from omni_core.engine.turns import SAMPLE_RATE
 from omni_core.errors import AudioError, ImageError, InputError, TaskError, TextError
 
 
@@ -15,8 +16,10 @@ def check_request(request: GenerateRequest, info: EngineInfo) -> None:
         raise TaskError(f"model {info.model} can't do {task}: it does {', '.join(info.tasks)}")
     if request.max_steps < 1:
         raise InputError(f"max_steps is {request.max_steps}: allow at least one step")
+    if request.audio is not None and request.turn is not None:
+        raise AudioError("audio and a turn were given: leave one of them out")
     inputs = (
-        ("audio", task.needs_audio, request.audio is not None, AudioError),
+        ("audio", task.needs_audio, request.audio is not None or request.turn is not None, AudioError),
         ("image", task.needs_image, request.image is not None, ImageError),
         ("text", task.needs_text, request.text is not None, TextError),
     )
@@ -32,7 +35,10 @@ def check_request(request: GenerateRequest, info: EngineInfo) -> None:
     if request.image is not None and not request.image:
         raise ImageError("the picture is empty: send the bytes of a PNG or JPEG file")
     if request.audio is not None:
-        _check_audio(request.audio, request.sample_rate, info.max_audio_s)
+        _check_audio(request.audio, request.sample_rate)
+        _check_length(len(request.audio) / request.sample_rate, info.max_audio_s)
+    if request.turn is not None:
+        _check_length(request.turn[1] / SAMPLE_RATE, info.max_audio_s)
 
 
 def _check_turn(turn: object, number: int) -> None:
@@ -42,7 +48,7 @@ def _check_turn(turn: object, number: int) -> None:
         raise TextError(f"history[{number}] has no answer: leave that turn out")
 
 
-def _check_audio(audio: np.ndarray, sample_rate: int, max_audio_s: float | None) -> None:
+def _check_audio(audio: np.ndarray, sample_rate: int) -> None:
     if sample_rate <= 0:
         raise AudioError(f"the audio's sample rate is {sample_rate} Hz: give the rate it was recorded at")
     if audio.ndim != 1 or audio.dtype.kind != "f":
@@ -51,6 +57,8 @@ def _check_audio(audio: np.ndarray, sample_rate: int, max_audio_s: float | None)
         raise AudioError("the audio is empty: it holds no samples")
     if not np.isfinite(audio).all():
         raise AudioError("the audio holds samples that are not finite numbers")
-    seconds = len(audio) / sample_rate
+
+
+def _check_length(seconds: float, max_audio_s: float | None) -> None:
     if max_audio_s is not None and seconds > max_audio_s:
         raise AudioError(f"the audio is {seconds:.1f} s long, the model hears at most {max_audio_s:g} s: send a shorter turn")

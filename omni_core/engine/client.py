@@ -1,4 +1,5 @@
-"""The asyncio side of the engine: one client per worker, one stream of events per response, one of statuses per microphone.
+"""The asyncio side of the engine: one client per worker, one stream of events per response, one of statuses per microphone, one handle per
+turn that is heard.
 
 What can be refused is refused at once, in the caller's task: bad inputs, a full queue, an engine that is gone. What happens later comes as
 the stream's last event. Streams may be closed at any time; that frees their place in the engine.
@@ -18,10 +19,25 @@ import torch
 from omni_core.config import EngineConfig
 from omni_core.engine.checks import check_request
 from omni_core.engine.engine import Engine
-from omni_core.engine.messages import Cancel, Close, CloseListener, Command, Died, Events, ListenerEvents, Message, OpenListener, Ready, Submit
+from omni_core.engine.messages import (
+    Cancel,
+    Close,
+    CloseListener,
+    CloseTurn,
+    Command,
+    Died,
+    Events,
+    ListenerEvents,
+    Message,
+    OpenListener,
+    OpenTurn,
+    Ready,
+    Submit,
+)
 from omni_core.engine.request import EngineEvent, EngineInfo, Failed, Finished, GenerateRequest, ListenerEnded, ListenerEvent
 from omni_core.engine.scheduler import check_places
-from omni_core.engine.streams import ListenerStream, ResponseStream
+from omni_core.engine.streams import Hearing, ListenerStream, ResponseStream
+from omni_core.engine.turns import check_turn
 from omni_core.engine.worker import Worker
 from omni_core.errors import EngineBusy, EngineClosed, EngineError, TaskError
 
@@ -43,6 +59,7 @@ class EngineClient:
         self._gone: EngineClosed | None = None  # why nothing works any more
         self._streams: dict[str, ResponseStream] = {}
         self._listeners: dict[str, ListenerStream] = {}
+        self._turns: dict[str, Hearing] = {}
 
     @classmethod
     def start_thread(
@@ -90,6 +107,9 @@ class EngineClient:
         """Begin a response. Raises at once: InputError, EngineBusy (no slot and no place in the queue), EngineClosed."""
         self._check_alive()
         check_request(request, self.info)
+        if request.turn is not None:
+            hearing = self._turns.get(request.turn[0])
+            check_turn(request.turn, None if hearing is None else hearing.pushed)
         if request.id in self._streams:
             raise EngineError(f"response {request.id!r} is already being generated: use a new id for each")
         check_places(self._config, (stream.background for stream in self._streams.values()), request.background)
@@ -113,6 +133,22 @@ class EngineClient:
         self._send(OpenListener(id))
         return stream
 
+    def hear(self, id: str) -> Hearing:
+        """Hear a turn while it is spoken, so that little of it is left to encode when a response is asked for (`GenerateRequest.turn`).
+
+        Raises at once: TaskError (the model can't hear), EngineBusy (as many are open as there are slots and places in the queue), EngineClosed.
+        """
+        self._check_alive()
+        if not any(task.needs_audio for task in self.info.tasks):
+            raise TaskError(f"model {self.info.model} can't hear: it does {', '.join(self.info.tasks)}")
+        if id in self._turns:
+            raise EngineError(f"turn {id!r} is open already: use a new id for each")
+        if len(self._turns) >= self._config.slots + self._config.queue:
+            raise EngineBusy(f"{len(self._turns)} turns are being heard: close one first, or send the audio with the request")
+        hearing = self._turns[id] = Hearing(self, id)
+        self._send(OpenTurn(id))
+        return hearing
+
     async def close(self) -> None:
         """Stop the engine. Open streams end with EngineClosed, those of responses as Failed(EngineClosed)."""
         self._end(EngineClosed("the engine was closed"))
@@ -129,10 +165,19 @@ class EngineClient:
         if self._worker is not None:
             self._worker.send(command)
 
-    def _let_go(self, command: Cancel | CloseListener) -> None:
-        """A stream was closed: tell the engine, unless it has ended there already."""
-        held = self._streams if isinstance(command, Cancel) else self._listeners
-        if held.pop(command.id, None) is not None:
+    def _hears(self, hearing: Hearing) -> bool:
+        return self._gone is None and self._turns.get(hearing.id) is hearing
+
+    def _let_go(self, command: Cancel | CloseListener | CloseTurn) -> None:
+        """What the command names was closed: tell the engine, unless it has ended there already."""
+        match command:
+            case Cancel():
+                held = self._streams.pop(command.id, None)
+            case CloseListener():
+                held = self._listeners.pop(command.id, None)
+            case CloseTurn():
+                held = self._turns.pop(command.id, None)
+        if held is not None:
             self._send(command)
 
     def _receive(self, message: Message) -> None:

@@ -25,6 +25,7 @@ from omni_core.engine.request import AudioChunk, EngineEvent, EngineInfo, Failed
 from omni_core.engine.response import Response, decode_all
 from omni_core.engine.runner import Runner
 from omni_core.engine.scheduler import Scheduler, Ticket
+from omni_core.engine.turns import Turn, Turns, check_turn
 from omni_core.errors import CheckpointError, EngineError, OmniError, TaskError
 from omni_core.tokens import AUDIO_LAYERS, Task
 
@@ -40,6 +41,7 @@ class _Running:
 
     response: Response
     ticket: Ticket
+    turn: Turn | None
     submitted_at: float
     admitted_at: float | None = None
     prefilled_at: float | None = None
@@ -58,6 +60,7 @@ class Engine:
         self._scheduler = Scheduler(self._config)
         self._runner = Runner(bundle.model, self._config.slots, band=None if bundle.listener is None else bundle.listener.band_frames)
         self.listeners = Listeners(bundle, self._runner, self._config.slots)
+        self.turns = Turns(bundle.audio_encoder, self._runner.device, self._config.slots + self._config.queue)
         self._running: dict[str, _Running] = {}
         self._outbox: list[tuple[str, EngineEvent]] = []  # what happened between steps
 
@@ -72,12 +75,16 @@ class Engine:
     def submit(self, request: GenerateRequest) -> Response:
         """Queue `request`. Raises InputError or EngineBusy at once. The response is for reading only."""
         check_request(request, self.info)
+        turn = None
+        if request.turn is not None:
+            turn = self.turns.find(request.turn[0])
+            check_turn(request.turn, None if turn is None else turn.pushed)
         tokenizer = self._bundle.tokenizer
         if tokenizer is None:
             raise TaskError(f"model {self.info.model} has no tokenizer: it can't answer")
         response = Response(request, self._bundle.model.layout, tokenizer, self._bundle.codec, self._runner.device)
         ticket = self._scheduler.submit(request.id, request.paced, request.background)
-        self._running[request.id] = _Running(response, ticket, self._clock())
+        self._running[request.id] = _Running(response, ticket, turn, self._clock())
         return response
 
     def cancel(self, id: str) -> None:
@@ -87,7 +94,7 @@ class Engine:
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until the next step has something to do: 0 at once, None when only a new request can change that."""
-        return 0.0 if self._outbox or self.listeners.waiting else self._scheduler.wait_s(now)
+        return 0.0 if self._outbox or self.listeners.waiting or self.turns.waiting else self._scheduler.wait_s(now)
 
     def step(self, now: float) -> list[tuple[str, EngineEvent]]:
         """Take in one waiting response, move every response that is due and every listener that has a frame by one position.
@@ -111,6 +118,11 @@ class Engine:
             events += failed
         return events
 
+    def work_ahead(self) -> None:
+        """One piece of what nobody waits for yet: a chunk of a turn that is being spoken. For after a step, when its events were given out."""
+        if not self._scheduler.urgent:
+            self.turns.encode_next()
+
     def warm_up(self) -> None:
         """Run one short answer, listened to, so that the first caller does not pay for lazy loading and first allocations."""
         id = "warm-up"
@@ -119,21 +131,26 @@ class Engine:
             self.listeners.push(id, 0, np.zeros(self._bundle.codec.frame_samples, np.float32))
         order = (Task.A1A2, Task.T1A2, Task.A1T2, Task.T1T2)
         if task := next((task for task in order if task in self.info.tasks), None):
-            audio = np.zeros(12_000, np.float32) if task.needs_audio else None
-            self.submit(GenerateRequest(id, task, audio=audio, text="a" if task.needs_text else None, max_steps=12))
+            if task.needs_audio:
+                self.turns.open(id)
+                self.turns.push(id, np.zeros(12_000, np.float32))
+            turn = (id, 12_000) if task.needs_audio else None
+            self.submit(GenerateRequest(id, task, turn=turn, text="a" if task.needs_text else None, max_steps=12))
         while self.wait_s(self._clock()) is not None:
             failed = [event.error for _, event in self.step(self._clock()) if isinstance(event, Failed)]
             failed += [event.error for _, event in self.listeners.events() if isinstance(event, ListenerEnded)]
             if failed:
                 raise CheckpointError(f"model {self.info.model} can't answer: {failed[0]}") from failed[0]
+            self.work_ahead()
         self.listeners.close(id)
+        self.turns.close(id)
 
     def _prefill(self, running: _Running) -> list[tuple[str, EngineEvent]]:
         response, slot = running.response, running.ticket.slot
         assert slot is not None
         running.admitted_at = self._clock()
         try:
-            inputs = prepare(self._bundle, response.request)
+            inputs = prepare(self._bundle, response.request, running.turn)
             room = self._runner.prefill(slot, inputs, response.request.sampling)
         except Exception as error:
             return self._fail(running, error)

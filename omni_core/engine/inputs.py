@@ -1,4 +1,4 @@
-"""From what a caller sent to what the model reads: resampling, encoders, tokenizer, prompt. One request at a time, nothing kept."""
+"""From what a caller sent to what the model reads: resampling, encoders, tokenizer, prompt. One request at a time, nothing kept here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from omni_core.audio import resample
 from omni_core.engine.request import EngineInfo, GenerateRequest
 from omni_core.engine.runner import Inputs
+from omni_core.engine.turns import Turn
 from omni_core.errors import TaskError
 from omni_core.tokens import Task, build_prompt, history_ids
 
@@ -42,8 +43,8 @@ def info_of(bundle: Bundle) -> EngineInfo:
 
 
 @torch.inference_mode()
-def prepare(bundle: Bundle, request: GenerateRequest) -> Inputs:
-    """Encode the inputs of a checked request and build its prompt, with as much of its history as the model takes in.
+def prepare(bundle: Bundle, request: GenerateRequest, turn: Turn | None) -> Inputs:
+    """Encode the inputs of a checked request and build its prompt, with as much of its history as the model takes in. turn: the one it names.
 
     Raises AudioError, ImageError or TextError when an encoder or the tokenizer can't use them, TaskError when a part is missing.
     """
@@ -54,6 +55,8 @@ def prepare(bundle: Bundle, request: GenerateRequest) -> Inputs:
         encoder = _part(bundle.audio_encoder, request.task, "audio encoder")
         wave = resample(request.audio, request.sample_rate, encoder.sample_rate)
         audio = encoder.encode(torch.from_numpy(wave).to(bundle.model.device))  # [frames, audio_features]
+    if turn is not None and request.turn is not None:
+        audio = turn.features(request.turn[1])
     if request.image is not None:
         image = _part(bundle.vision_encoder, request.task, "vision encoder").encode(request.image)  # [50, vision_features]
     if request.text is not None:

@@ -1,6 +1,6 @@
 """All that crosses between the engine's client and its worker, as plain values, so that a separate process can stand in the thread's place.
 
-Commands are taken in order, between steps. An id names one response or one listener, each once.
+Commands are taken in order, between steps. An id names one response, one listener or one turn, each once.
 """
 
 from __future__ import annotations
@@ -51,11 +51,33 @@ class CloseListener:
 
 
 @dataclass(frozen=True)
+class OpenTurn:
+    """A turn begins."""
+
+    id: str
+
+
+@dataclass(frozen=True, eq=False)
+class TurnAudio:
+    """More of a turn."""
+
+    id: str
+    pcm: NDArray[np.float32]  #: [n], 24 kHz mono
+
+
+@dataclass(frozen=True)
+class CloseTurn:
+    """No request will name this turn any more."""
+
+    id: str
+
+
+@dataclass(frozen=True)
 class Close:
     """Stop; nothing is published after it but `Died`."""
 
 
-Command = Submit | Cancel | OpenListener | ListenerFrame | CloseListener | Close
+Command = Submit | Cancel | OpenListener | ListenerFrame | CloseListener | OpenTurn | TurnAudio | CloseTurn | Close
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ class GenerateRequest:
     task: Task
     audio: NDArray[np.float32] | None = None  #: [samples], mono, in [-1, 1]
     sample_rate: int = 24_000  #: of `audio`, Hz
+    turn: tuple[str, int] | None = None  #: in place of `audio`: a turn that is open (`EngineClient.hear`), and how many of its samples are the prompt
     image: bytes | None = None  #: an encoded PNG or JPEG
     text: str | None = None
     history: tuple[tuple[str, str], ...] = ()  #: earlier turns (question, answer), oldest first; "": a question that is not known

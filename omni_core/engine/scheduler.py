@@ -92,6 +92,11 @@ class Scheduler:
             return 0.0
         return max(0.0, min(ticket.due_at(self._config.max_ahead_s) for ticket in self._running.values()) - now)
 
+    @property
+    def urgent(self) -> bool:
+        """Somebody waits for a slot that is free, or for the first sample of a paced answer."""
+        return self._next_queue() is not None or any(ticket.paced and ticket.first_audio_at is None for ticket in self._running.values())
+
     def emitted(self, ticket: Ticket, audio_s: float, now: float) -> None:
         """`audio_s` seconds of its audio left at `now`."""
         if ticket.first_audio_at is None:

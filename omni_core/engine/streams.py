@@ -1,4 +1,6 @@
-"""What a client of the engine holds: a response's events, a microphone that is listened to. Each belongs to one event loop and one reader."""
+"""What a client of the engine holds: a response's events, a microphone that is listened to, a turn that is heard. Each belongs to one event loop
+and one reader.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,10 @@ from numpy.typing import NDArray
 
 from omni_core.audio import check_samples
 from omni_core.codec.base import FRAME_SAMPLES
-from omni_core.engine.messages import Cancel, CloseListener, ListenerFrame
+from omni_core.engine.messages import Cancel, CloseListener, CloseTurn, ListenerFrame, TurnAudio
 from omni_core.engine.request import EngineEvent, Failed, Finished, GenerateRequest, ListenerEnded, ListenerEvent, Status
+from omni_core.engine.turns import MAX_SAMPLES, SAMPLE_RATE
+from omni_core.errors import AudioError
 
 if TYPE_CHECKING:
     from omni_core.engine.client import EngineClient
@@ -118,3 +122,27 @@ class ListenerStream:
         if not self._behind:
             log.warning("listener %s is more than 2 s behind: frame %d and others after it are not heard", self._id, dropped.frame)
         self._behind = True
+
+
+class Hearing:
+    """A turn that is encoded while it is spoken. Requests name it in place of audio: `GenerateRequest.turn`. Close it when none will any more."""
+
+    def __init__(self, client: EngineClient, id: str) -> None:
+        self._client, self.id = client, id
+        self.pushed = 0  #: samples
+
+    def push(self, pcm: Any) -> None:
+        """The next samples [n] of the turn, 24 kHz mono, any n; never waits, and does nothing once it is closed or the engine is gone.
+
+        Raises AudioError for samples that are no numbers, and for a turn of more than 300 s.
+        """
+        wave = check_samples(pcm, f"turn {self.id!r}")
+        if self.pushed + len(wave) > MAX_SAMPLES:
+            raise AudioError(f"turn {self.id!r} is longer than {MAX_SAMPLES // SAMPLE_RATE} s: end it there, and hear what follows as another")
+        if self._client._hears(self):
+            self.pushed += len(wave)
+            self._client._send(TurnAudio(self.id, wave))
+
+    def close(self) -> None:
+        """Forget the turn; responses that were asked for with it go on. Closing twice does nothing."""
+        self._client._let_go(CloseTurn(self.id))

@@ -13,6 +13,7 @@ from omni_core.engine.messages import (
     Cancel,
     Close,
     CloseListener,
+    CloseTurn,
     Command,
     Died,
     Events,
@@ -20,8 +21,10 @@ from omni_core.engine.messages import (
     ListenerFrame,
     Message,
     OpenListener,
+    OpenTurn,
     Ready,
     Submit,
+    TurnAudio,
 )
 from omni_core.engine.request import Failed, GenerateRequest, ListenerEnded
 from omni_core.errors import OmniError
@@ -68,6 +71,7 @@ class Worker:
                 self._publish(Events(events))
             if heard := engine.listeners.events():
                 self._publish(ListenerEvents(heard))
+            engine.work_ahead()
 
     def _take_commands(self, engine: Engine) -> bool:
         """Wait until there is something to do, then take every command that is there. False: stop."""
@@ -86,6 +90,12 @@ class Worker:
                         engine.listeners.push(id, frame, pcm)
                     case CloseListener(id):
                         engine.listeners.close(id)
+                    case OpenTurn(id):
+                        self._open_turn(engine, id)
+                    case TurnAudio(id, pcm):
+                        engine.turns.push(id, pcm)
+                    case CloseTurn(id):
+                        engine.turns.close(id)
                     case Close():
                         return False
                 command = self._inbox.get_nowait()
@@ -103,3 +113,9 @@ class Worker:
             engine.listeners.open(id)
         except OmniError as error:
             self._publish(ListenerEvents([(id, ListenerEnded(error))]))
+
+    def _open_turn(self, engine: Engine, id: str) -> None:
+        try:
+            engine.turns.open(id)
+        except OmniError as error:
+            log.error("turn %s is not heard: %s", id, error)  # a request that names it will say so too

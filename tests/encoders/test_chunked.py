@@ -50,6 +50,17 @@ def test_a_stream_gives_a_chunk_as_soon_as_it_is_full(encoder):
     assert len(stream.finish()) == 0
 
 
+def test_a_fork_goes_on_by_itself(encoder):
+    wave, other = noise(4 * CHUNK), noise(2 * CHUNK, seed=1)
+    stream = encoder.stream()
+    begun = stream.push(wave[: 2 * CHUNK])
+    fork = stream.fork()
+    rest = stream.push(wave[2 * CHUNK :])
+    branched = torch.cat([begun, fork.push(other)])
+    torch.testing.assert_close(torch.cat([begun, rest]), encoder.encode(wave), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(branched, encoder.encode(torch.cat([wave[: 2 * CHUNK], other])), rtol=1e-4, atol=1e-5)
+
+
 def test_what_comes_later_changes_no_finished_chunk_but_the_own_chunk(encoder):
     wave = noise(4 * CHUNK)
     changed = wave.clone()
