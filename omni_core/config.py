@@ -152,6 +152,7 @@ class BundleConfig:
     clip: ClipConfig | None = None
     vision: VisionConfig | None = None  #: in place of `clip`
     memory_turns: int = 0  #: earlier turns of the conversation that it was trained to find in its prompt; 0: none, as the released weights
+    end_of_turn: bool = False  #: it brings `end_of_turn.safetensors` (`models.ending`)
 
     def __post_init__(self) -> None:
         if self.memory_turns < 0:

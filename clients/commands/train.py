@@ -1,4 +1,4 @@
-"""`omni train`: nano's codec and encoders, then its language model in stages. The same stages adapt public weights."""
+"""`omni train`: nano's codec and encoders, then its language model in stages, then its sense of turns. The same stages adapt public weights."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ omni train stage3 --config omni_core/training/configs/stage3.yaml    # then: omn
 """
 PARTS = ("codec", "encoders")
 STAGES = ("lm", "stage1", "stage2", "stage3")
+ENDING = "ending"
 
 
 def add(commands: Any) -> None:
@@ -24,9 +25,10 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "train", run, "train a part of a model by a configuration file", EXAMPLES)
     parser.add_argument(
         "part",
-        choices=(*PARTS, *STAGES),
+        choices=(*PARTS, *STAGES, ENDING),
         help="from scratch in this order: codec; encoders (the configuration says audio or vision); lm: the language model on text; "
-        "stage1: its adapters; stage2: it learns to answer; stage3: to answer in speech and to stop. Every stage writes a model directory",
+        "stage1: its adapters; stage2: it learns to answer; stage3: to answer in speech and to stop; ending: to tell a turn that has ended from a "
+        "pause. Every stage writes a model directory",
     )
     parser.add_argument(
         "--config", type=Path, required=True, metavar="FILE", help="YAML; the ones nano was trained with are in omni_core/training/configs"
@@ -46,6 +48,11 @@ def run(args: argparse.Namespace) -> int:
         from omni_core.training import stages
 
         stages.run(args.part, args.config, resume=args.resume, max_minutes=args.max_minutes, dry_run=args.dry_run)
+        return 0
+    if args.part == ENDING:
+        from omni_core.training import ending
+
+        ending.run(args.config)
         return 0
     if args.dry_run:
         raise ConfigError(f"--dry-run is for {', '.join(STAGES)}; for {args.part} use --max-minutes")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from omni_core.config import ListenerConfig
-from omni_core.models import OmniModel
+from omni_core.models import EndOfTurn, OmniModel
 from omni_core.tokens import Tokenizer
 
 if TYPE_CHECKING:
@@ -27,3 +27,4 @@ class Bundle:
     name: str
     listener: ListenerConfig | None  #: None: the irq / n-irq ids are untrained
     memory_turns: int = 0  #: earlier turns that reach the prompt
+    end_of_turn: EndOfTurn | None = None  #: tells a turn that has ended from one that pauses

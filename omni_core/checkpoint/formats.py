@@ -26,6 +26,7 @@ MODEL = "model.safetensors"
 AUDIO_ENCODER = "audio_encoder.safetensors"
 VISION_ENCODER = "vision_encoder.safetensors"
 CODEC = "codec.safetensors"
+END_OF_TURN = "end_of_turn.safetensors"
 TOKENIZER = "tokenizer.json"
 SNAC = "snac_24khz"
 

@@ -27,7 +27,7 @@ from omni_core.encoders.patches import PatchVision
 from omni_core.encoders.vision import VisionEncoder
 from omni_core.encoders.whisper import WhisperEncoder
 from omni_core.errors import CheckpointError, ConfigError
-from omni_core.models import OmniModel
+from omni_core.models import EndOfTurn, OmniModel
 from omni_core.tokens import Tokenizer
 
 NANO = "nano"
@@ -59,7 +59,8 @@ def load_bundle(source: str | os.PathLike[str], device: str | torch.device = "au
     downloaded = directory != Path(source) and is_hub_name(str(source))
     codec = _load_codec(directory, config, device, may_download=downloaded)
     name = str(source) if downloaded else config.model.name
-    return Bundle(model, _load_tokenizer(directory, config), audio_encoder, vision_encoder, codec, name, config.listener, config.memory_turns)
+    tokenizer, end_of_turn = _load_tokenizer(directory, config), _load_end_of_turn(directory, config, device)
+    return Bundle(model, tokenizer, audio_encoder, vision_encoder, codec, name, config.listener, config.memory_turns, end_of_turn)
 
 
 def resolve(source: str | os.PathLike[str]) -> Path:
@@ -177,6 +178,14 @@ def _load_vision_encoder(directory: Path, config: BundleConfig) -> VisionEncoder
         vision = ClipVision.load(file)
     _check_width(vision.width, config.model.vision_features, file)
     return vision
+
+
+def _load_end_of_turn(directory: Path, config: BundleConfig, device: torch.device) -> EndOfTurn | None:
+    if not config.end_of_turn:
+        return None
+    head, file = EndOfTurn(config.model.backbone.width), directory / formats.END_OF_TURN
+    formats.fill(head, formats.read_safetensors(file), file)
+    return head.to(device)
 
 
 def _load_codec(directory: Path, config: BundleConfig, device: torch.device, *, may_download: bool) -> Codec | None:

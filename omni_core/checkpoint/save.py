@@ -45,6 +45,8 @@ def save_parts(bundle: Bundle, directory: Path, storage: torch.dtype) -> None:
         save_state(bundle.vision_encoder, directory / formats.VISION_ENCODER, storage)
     if isinstance(bundle.codec, CausalCodec):
         save_state(bundle.codec, directory / formats.CODEC, storage)
+    if bundle.end_of_turn is not None:
+        save_state(bundle.end_of_turn, directory / formats.END_OF_TURN, torch.float32)
     if bundle.tokenizer is not None:
         bundle.tokenizer.save(directory / formats.TOKENIZER)
 
@@ -62,6 +64,7 @@ def bundle_config(bundle: Bundle) -> BundleConfig:
         clip=vision.config if isinstance(vision, ClipVision) else None,
         vision=vision.config if isinstance(vision, PatchVision) else None,
         memory_turns=bundle.memory_turns,
+        end_of_turn=bundle.end_of_turn is not None,
     )
 
 

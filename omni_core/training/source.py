@@ -5,7 +5,7 @@ The examples of a step depend on the seed and the step alone. Encoders and codec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_core.datagen import augment
-from omni_core.datagen.exchange import Exchange, Split
+from omni_core.datagen.exchange import Exchange, Skill, Split
 from omni_core.datagen.skills import SKILLS
 from omni_core.datagen.speech import OPEN, SpeechSet
 from omni_core.errors import ConfigError, DataError
 from omni_core.tokens import Task, Tokenizer, history_ids
 from omni_core.training.dataset import Example
 from omni_core.training.senses import Ear, Eye
+
+Change = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]]  #: of a wave [N] at 16 kHz
 
 PICTURES = "pictures"
 _TRIES = 50  # draws for an exchange whose answer has been spoken
@@ -75,20 +77,25 @@ class SkillSource:
         self.clips: dict[str, SpeechSet] = {}
         if any(task.needs_audio for task in self.tasks):
             self.clips = {name: SpeechSet(data / "speech", name) for name in (OPEN, *SKILLS)}
-            missing = [name for name in (OPEN, *skills) if not len(self.clips[name])]
+            missing = [name for name in sorted({OPEN} | self._drawn(skills)) if not len(self.clips[name])]
             if missing:
                 raise DataError(f"{data / 'speech'}: no clips of {', '.join(missing)}: make them with `omni data speech`")
+            self._clip_shares = {name: _cumulated(SKILLS[name], self.clips[name]) for name in self._drawn(skills)}
             self._transcribed = [name for name in skills if any(row["text"] for row in self.clips[name].rows[:100])]
             talkers = [self.clips[OPEN].wave(index) for index in range(min(_TALKERS, len(self.clips[OPEN])))]
             self.noises = augment.noise_bank(talkers, np.random.default_rng(seed))
+
+    def _drawn(self, skills: Mapping[str, float]) -> set[str]:
+        """Skills whose clips may be asked."""
+        return {*skills, *([PICTURES] if any(task.needs_image for task in self.tasks) else [])}
 
     def examples(self, size: int, step: int) -> list[Example]:
         """The `size` examples of step `step`."""
         rng = np.random.default_rng((self.seed, step))
         return [self.example(self.tasks[rng.choice(len(self.tasks), p=self._task_shares)], rng) for _ in range(size)]
 
-    def example(self, task: Task, rng: np.random.Generator) -> Example:
-        """One example of `task`."""
+    def example(self, task: Task, rng: np.random.Generator, change: Change | None = None) -> Example:
+        """One example of `task`; `change` is done to the clip that is heard, before it is distorted."""
         if task is Task.A1T1:
             return self._transcription(rng)
         for _ in range(_TRIES):
@@ -98,11 +105,11 @@ class SkillSource:
             skill, index = SKILLS[name], None
             question = None
             if task.needs_audio:
-                index = int(rng.integers(len(self.clips[name])))
+                index = int(np.searchsorted(self._clip_shares[name], rng.random()))
                 question = self.clips[name].rows[index]["text"]
             exchange = skill.draw(rng, Split.TRAIN, question)
             if not task.speaks or exchange.answer in self.frames:
-                return self._example(task, exchange, index, rng)
+                return self._example(task, exchange, index, rng, change)
         raise DataError(f"{task}: none of {_TRIES} drawn answers has been spoken: make them with `omni data answers`")
 
     def _transcription(self, rng: np.random.Generator) -> Example:
@@ -112,8 +119,8 @@ class SkillSource:
         text = self.clips[name].rows[index]["text"]
         return Example(Task.A1T1, self.senses.tokenizer.encode(text), heard=heard, frames=frames, skill=name)
 
-    def _example(self, task: Task, exchange: Exchange, index: int | None, rng: np.random.Generator) -> Example:
-        heard, frames = (None, 0) if index is None else self._heard(exchange.skill, index, rng)
+    def _example(self, task: Task, exchange: Exchange, index: int | None, rng: np.random.Generator, change: Change | None) -> Example:
+        heard, frames = (None, 0) if index is None else self._heard(exchange.skill, index, rng, change)
         seen = None
         if task.needs_image and exchange.picture is not None and self.senses.eye is not None:
             seen = self.senses.eye.prepare(exchange.picture.render())
@@ -131,8 +138,18 @@ class SkillSource:
             skill=exchange.skill,
         )
 
-    def _heard(self, name: str, index: int, rng: np.random.Generator) -> tuple:
-        return self.senses.ear.prepare(augment.distort_wave(self.clips[name].wave(index), self.noises, rng), rng)
+    def _heard(self, name: str, index: int, rng: np.random.Generator, change: Change | None = None) -> tuple:
+        wave = self.clips[name].wave(index)
+        return self.senses.ear.prepare(augment.distort_wave(change(wave, rng) if change else wave, self.noises, rng), rng)
+
+
+def _cumulated(skill: Skill, clips: SpeechSet) -> NDArray[np.float64]:
+    """Where in 0..1 each clip ends, so that a skill's `weight` says how often it is drawn."""
+    weight = getattr(skill, "weight", None)
+    weights = np.array([1.0 if weight is None else weight(row["text"]) for row in clips.rows])
+    ends = np.cumsum(weights / weights.sum())
+    ends[-1] = 1.0
+    return ends
 
 
 def _shares(weights: Mapping[str, float]) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from omni_core.checkpoint import Bundle, save_bundle
 from omni_core.config import ListenerConfig
-from omni_core.errors import CheckpointError, ConfigError
+from omni_core.errors import ConfigError
 from omni_core.tokens import Task
 from omni_core.training import settings
 from omni_core.training.dataset import Batch, Example, split_by_length
@@ -38,11 +38,10 @@ from omni_core.training.loop import LoopConfig, Team, run_loop
 from omni_core.training.objective import Counts, ListeningPart, Objective
 from omni_core.training.prefetch import batches
 from omni_core.training.samples import spectrogram
-from omni_core.training.senses import Eye, ear_of
 from omni_core.training.settings import adamw, cosine_rate, set_rate
 from omni_core.training.source import Senses, Source
 from omni_core.training.starts import NewModel, PublicModel, open_start
-from omni_core.training.supply import DataConfig, ListeningConfig, open_listening, open_source, open_validation
+from omni_core.training.supply import DataConfig, ListeningConfig, open_listening, open_source, open_validation, senses_of
 
 Parts = list[Batch | ListeningPart]
 
@@ -242,7 +241,7 @@ def run(name: str, config_path: Path, *, resume: bool = False, max_minutes: floa
         bundle = open_dry(config.start, config.new, config.public, config.seed)
     else:
         bundle = open_start(config.start, config.new, config.public, config.seed)
-    senses = _senses(bundle, accelerator.device)
+    senses = senses_of(bundle, accelerator.device)
     learner = StageLearner(STAGES[name], config, bundle, senses, accelerator)
     if dry_run:
         learner.source = MadeUpSource(senses, config.tasks, config.seed, None if bundle.codec is None else bundle.codec.codes)
@@ -256,15 +255,6 @@ def run(name: str, config_path: Path, *, resume: bool = False, max_minutes: floa
         learner.held_out = learner.batches(held_out, _VALIDATION_PASSES) if held_out else []
     team = Team(accelerator.is_main_process, lambda wanted: _anyone(accelerator, wanted))
     return run_loop(name, learner, config.loop, folder, resume=resume, max_minutes=max_minutes, team=team)
-
-
-def _senses(bundle: Bundle, device: torch.device) -> Senses:
-    for part in (bundle.audio_encoder, bundle.vision_encoder):
-        if isinstance(part, torch.nn.Module):
-            part.requires_grad_(False).eval().to(device)
-    if bundle.tokenizer is None or bundle.audio_encoder is None:
-        raise CheckpointError(f"{bundle.name}: training needs a tokenizer and an audio encoder beside the model")
-    return Senses(bundle.tokenizer, ear_of(bundle.audio_encoder), None if bundle.vision_encoder is None else Eye(bundle.vision_encoder))
 
 
 def _anyone(accelerator: Accelerator, wanted: bool) -> bool:

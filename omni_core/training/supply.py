@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from omni_core.audio import resample
@@ -16,12 +17,13 @@ from omni_core.datagen.manifest import Item, read_manifest
 from omni_core.datagen.scenes import SCENES
 from omni_core.datagen.shards import ShardSet
 from omni_core.datagen.speech import OPEN
-from omni_core.errors import ConfigError
+from omni_core.errors import CheckpointError, ConfigError
 from omni_core.tokens import Task, history_ids
 from omni_core.training.codes import answer_codes
 from omni_core.training.dataset import Example
 from omni_core.training.listening import ListenerSource, code_scenes
 from omni_core.training.recordings import RecordingSource
+from omni_core.training.senses import Eye, ear_of
 from omni_core.training.source import Senses, SkillSource, Source
 
 _SAMPLE_RATE = 16_000
@@ -48,6 +50,16 @@ class ListeningConfig:
     margin: float  #: by which irq must win in serving
     batch: int  #: sequences a step
     weight: float  #: of its loss beside the answers'
+
+
+def senses_of(bundle: Bundle, device: torch.device) -> Senses:
+    """How `bundle` hears and sees, frozen, on `device`. Raises CheckpointError where it can't hear or read."""
+    for part in (bundle.audio_encoder, bundle.vision_encoder):
+        if isinstance(part, torch.nn.Module):
+            part.requires_grad_(False).eval().to(device)
+    if bundle.tokenizer is None or bundle.audio_encoder is None:
+        raise CheckpointError(f"{bundle.name}: training needs a tokenizer and an audio encoder beside the model")
+    return Senses(bundle.tokenizer, ear_of(bundle.audio_encoder), None if bundle.vision_encoder is None else Eye(bundle.vision_encoder))
 
 
 def open_source(config: DataConfig, senses: Senses, codec: Codec | None, tasks: dict[str, float], seed: int, memory_turns: int) -> Source:

@@ -11,6 +11,7 @@ from omni_core.datagen.sentences import Dialogue, load_dialogues, spoken_form
 from omni_core.errors import DataError
 
 _HISTORY_SHARE = 0.25
+_FIRST, _OFTEN = 40, 4  # the first dialogues, which people ask first, are asked so many times as often in training
 
 
 class TalkSkill:
@@ -37,6 +38,10 @@ class TalkSkill:
             history = [talk_turn(rng, apart_from=dialogue) for _ in range(rng.integers(1, 3))]
         return Exchange(self.name, question, dialogue.answer, tuple(history))
 
+    def weight(self, question: str) -> float:
+        """How often TRAIN asks `question`, against others."""
+        return _OFTEN if spoken_form(question) in _first_wordings() else 1.0
+
     def answers(self) -> list[str]:
         """Every answer there is."""
         return [dialogue.answer for dialogue in load_dialogues()]
@@ -53,6 +58,11 @@ def talk_turn(rng: np.random.Generator, apart_from: Dialogue | None = None) -> T
     while (dialogue := draw_dialogue(rng)) is apart_from:
         pass
     return Turn(dialogue.question, dialogue.answer)
+
+
+@functools.cache
+def _first_wordings() -> frozenset[str]:
+    return frozenset(spoken_form(text) for dialogue in load_dialogues()[:_FIRST] for text in dialogue.wordings)
 
 
 @functools.cache
