@@ -14,11 +14,11 @@ from omni_core.training.ending import cut_between_words, fit, judged
 
 def test_a_question_is_cut_where_it_is_quiet() -> None:
     rng = np.random.default_rng(0)
-    word, gap = np.sin(np.arange(4000) / 5).astype(np.float32), np.zeros(800, np.float32)
-    wave = np.concatenate([np.zeros(3200, np.float32), *[part for _ in range(5) for part in (word, gap)], np.zeros(8000, np.float32)])
+    word, gap = np.sin(np.arange(2400) / 5).astype(np.float32), np.zeros(800, np.float32)
+    wave = np.concatenate([np.zeros(3200, np.float32), *[part for _ in range(8) for part in (word, gap)], np.zeros(8000, np.float32)])
     for _ in range(20):
         length = len(cut_between_words(wave, rng))
-        assert 0.2 * len(wave) < length < 3200 + 5 * 4800
+        assert 0.2 * len(wave) < length < 3200 + 8 * 3200
         assert not wave[length : length + 160].any()
     assert len(cut_between_words(gap, rng)) == len(gap)
 
