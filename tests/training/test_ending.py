@@ -27,7 +27,7 @@ def test_the_fit_tells_whole_turns_from_cut_ones() -> None:
     generator = torch.Generator().manual_seed(0)
     ended = torch.rand(800, generator=generator) < 0.5
     hidden = 100 + 7 * torch.randn(800, 16, generator=generator)
-    hidden[:, 3] += 14 * ended
+    hidden[:, 3] += 21 * ended
     head = fit(hidden[:600], ended[:600], steps=300, weight_decay=1e-3)
     found = judged(head, hidden[600:], ended[600:])
     assert found["auc"] > 0.9
