@@ -10,16 +10,23 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from omni_core.audio import check_samples
 from omni_core.config import EngineConfig
+from omni_core.engine.alignment import match
 from omni_core.engine.checks import check_request
 from omni_core.engine.engine import Engine
 from omni_core.engine.messages import (
+    Align,
+    Aligned,
     Cancel,
     Close,
     CloseListener,
@@ -34,18 +41,20 @@ from omni_core.engine.messages import (
     Ready,
     Submit,
 )
-from omni_core.engine.request import EngineEvent, EngineInfo, Failed, Finished, GenerateRequest, ListenerEnded, ListenerEvent
+from omni_core.engine.request import EngineEvent, EngineInfo, Failed, Finished, GenerateRequest, ListenerEnded, ListenerEvent, TextDelta
 from omni_core.engine.scheduler import check_places
 from omni_core.engine.streams import Hearing, ListenerStream, ResponseStream
-from omni_core.engine.turns import check_turn
+from omni_core.engine.turns import MAX_SAMPLES, SAMPLE_RATE, check_turn
 from omni_core.engine.worker import Worker
-from omni_core.errors import EngineBusy, EngineClosed, EngineError, TaskError
+from omni_core.errors import AudioError, EngineBusy, EngineClosed, EngineError, OmniError, TaskError
+from omni_core.tokens import Task
 
 if TYPE_CHECKING:
     from omni_core.checkpoint import Bundle
 
 _CLOSE_S = 10.0  # a step in progress, and a prefill in front of it, may have to end first
 _LARGE = 100_000_000  # parameters
+_TRANSCRIPT_STEPS, _TRANSCRIPT_STEPS_PER_S = 32, 25  # speech never has more tokens: a transcription that goes on is a loop
 
 
 class EngineClient:
@@ -60,6 +69,8 @@ class EngineClient:
         self._streams: dict[str, ResponseStream] = {}
         self._listeners: dict[str, ListenerStream] = {}
         self._turns: dict[str, Hearing] = {}
+        self._alignments: dict[str, asyncio.Future[int]] = {}
+        self._numbers = itertools.count()
 
     @classmethod
     def start_thread(
@@ -149,6 +160,39 @@ class EngineClient:
         self._send(OpenTurn(id))
         return hearing
 
+    async def heard_words(self, text: str, pcm: Any) -> int:
+        """How many characters of `text`, an answer's, were said in `pcm` [n], what was played of it from its beginning on: 24 kHz mono. Whole words.
+
+        Done in the background: by the letters that the audio encoder hears, where `info.letters` says so, by a transcription of it otherwise.
+        Raises AudioError, TextError (no words in the text), TaskError (a model that can do neither), EngineBusy, EngineClosed, and EngineError when
+        it fails: then an estimate by time has to do.
+        """
+        self._check_alive()
+        wave = check_samples(pcm, "what was played")
+        if len(wave) > MAX_SAMPLES:
+            raise AudioError(f"{len(wave) / SAMPLE_RATE:.0f} s of an answer are too long to be listened to: send {MAX_SAMPLES // SAMPLE_RATE} s at most")
+        if not len(wave):
+            return 0
+        id = f"heard-{next(self._numbers)}"
+        if not self.info.letters:
+            return match(text, await self._transcribe(id, wave), len(wave) / SAMPLE_RATE)
+        if len(self._alignments) >= self._config.slots + self._config.queue:
+            raise EngineBusy(f"{len(self._alignments)} answers are being aligned: try again later")
+        self._alignments[id] = asyncio.get_running_loop().create_future()
+        self._send(Align(id, text, wave))
+        return await self._alignments[id]
+
+    async def _transcribe(self, id: str, wave: NDArray[np.float32]) -> str:
+        steps = _TRANSCRIPT_STEPS + _TRANSCRIPT_STEPS_PER_S * len(wave) // SAMPLE_RATE
+        words = []
+        async with contextlib.aclosing(self.generate(GenerateRequest(id, Task.A1T1, audio=wave, max_steps=steps, background=True))) as stream:
+            async for event in stream:
+                if isinstance(event, Failed):
+                    raise event.error
+                if isinstance(event, TextDelta):
+                    words.append(event.text)
+        return "".join(words)
+
     async def close(self) -> None:
         """Stop the engine. Open streams end with EngineClosed, those of responses as Failed(EngineClosed)."""
         self._end(EngineClosed("the engine was closed"))
@@ -189,6 +233,8 @@ class EngineClient:
                 self._call_loop(self._deliver, events)
             case ListenerEvents(events):
                 self._call_loop(self._deliver_heard, events)
+            case Aligned(results):
+                self._call_loop(self._deliver_aligned, results)
             case Died(error):
                 self._gone = self._gone or _why(error)
                 if not self._loaded.done():
@@ -218,10 +264,21 @@ class EngineClient:
                 del self._listeners[id]
             stream._put(event)
 
+    def _deliver_aligned(self, results: Sequence[tuple[str, int | OmniError]]) -> None:
+        for id, result in results:
+            future = self._alignments.pop(id)
+            if future.done():  # who asked has gone
+                continue
+            if isinstance(result, OmniError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
     def _end(self, why: EngineClosed) -> None:
         self._gone = self._gone or why
         self._deliver([(id, Failed(why)) for id in self._streams])
         self._deliver_heard([(id, ListenerEnded(why)) for id in self._listeners])
+        self._deliver_aligned([(id, why) for id in self._alignments])
 
 
 def _why(error: BaseException | None) -> EngineClosed:

@@ -18,10 +18,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omni_core.config import EngineConfig
+from omni_core.engine.alignment import Alignments
 from omni_core.engine.checks import check_request
 from omni_core.engine.inputs import info_of, prepare
 from omni_core.engine.listeners import Listeners
-from omni_core.engine.request import AudioChunk, EngineEvent, EngineInfo, Failed, Finished, FinishReason, GenerateRequest, ListenerEnded, Timings
+from omni_core.engine.request import (
+    AudioChunk,
+    EngineEvent,
+    EngineInfo,
+    Failed,
+    Finished,
+    FinishReason,
+    GenerateRequest,
+    ListenerEnded,
+    Timings,
+    TurnEnded,
+)
 from omni_core.engine.response import Response, decode_all
 from omni_core.engine.runner import Runner
 from omni_core.engine.scheduler import Scheduler, Ticket
@@ -58,9 +70,12 @@ class Engine:
         self._config = config or EngineConfig()
         self._bundle, self._clock = bundle, clock
         self._scheduler = Scheduler(self._config)
-        self._runner = Runner(bundle.model, self._config.slots, band=None if bundle.listener is None else bundle.listener.band_frames)
+        band = None if bundle.listener is None else bundle.listener.band_frames
+        self._runner = Runner(bundle.model, self._config.slots, band=band, end_of_turn=bundle.end_of_turn)
         self.listeners = Listeners(bundle, self._runner, self._config.slots)
-        self.turns = Turns(bundle.audio_encoder, self._runner.device, self._config.slots + self._config.queue)
+        places = self._config.slots + self._config.queue
+        self.turns = Turns(bundle.audio_encoder, self._runner.device, places)
+        self.alignments = Alignments(bundle.audio_encoder, self._runner.device, places)
         self._running: dict[str, _Running] = {}
         self._outbox: list[tuple[str, EngineEvent]] = []  # what happened between steps
 
@@ -94,7 +109,8 @@ class Engine:
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until the next step has something to do: 0 at once, None when only a new request can change that."""
-        return 0.0 if self._outbox or self.listeners.waiting or self.turns.waiting else self._scheduler.wait_s(now)
+        busy = self._outbox or self.listeners.waiting or self.turns.waiting or self.alignments.waiting
+        return 0.0 if busy else self._scheduler.wait_s(now)
 
     def step(self, now: float) -> list[tuple[str, EngineEvent]]:
         """Take in one waiting response, move every response that is due and every listener that has a frame by one position.
@@ -112,6 +128,7 @@ class Engine:
             running, failed = self._read([self._running[ticket.id] for ticket in due], columns)
             decoded = decode_all([each.response for each in running])
             took = self._clock() - begin
+            events += self._turns_ended(running)
             for each, samples in zip(running, decoded, strict=True):
                 each.compute_s += took
                 events += self._emit(each, samples, now)
@@ -119,9 +136,15 @@ class Engine:
         return events
 
     def work_ahead(self) -> None:
-        """One piece of what nobody waits for yet: a chunk of a turn that is being spoken. For after a step, when its events were given out."""
-        if not self._scheduler.urgent:
+        """One piece of what is less urgent than any answer: a chunk of a turn that is being spoken, or of an alignment. For after a step, when its
+        events were given out; `alignments.results` has what was asked for.
+        """
+        if self._scheduler.urgent:
+            return
+        if self.turns.waiting:
             self.turns.encode_next()
+        elif self.alignments.waiting:
+            self.alignments.advance()
 
     def warm_up(self) -> None:
         """Run one short answer, listened to, so that the first caller does not pay for lazy loading and first allocations."""
@@ -157,6 +180,14 @@ class Engine:
         response.prompt_tokens, response.limit = inputs.prompt.tokens.shape[1], min(response.limit, room)
         running.prefilled_at = self._clock()
         return []
+
+    def _turns_ended(self, running: list[_Running]) -> list[tuple[str, EngineEvent]]:
+        ended = self._runner.turn_ended
+        return [
+            (each.ticket.id, TurnEnded(ended[each.ticket.slot]))
+            for each in running
+            if each.ticket.slot in ended and each.response.request.task.needs_audio
+        ]
 
     def _read(self, running: list[_Running], columns: NDArray[np.int64]) -> tuple[list[_Running], list[tuple[str, EngineEvent]]]:
         """Give each response its column; those that took it, and the reports of those that could not."""

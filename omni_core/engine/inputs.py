@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from omni_core.audio import resample
+from omni_core.encoders.chunked import ChunkedEncoder
 from omni_core.engine.request import EngineInfo, GenerateRequest
 from omni_core.engine.runner import Inputs
 from omni_core.engine.turns import Turn
@@ -38,7 +39,9 @@ def info_of(bundle: Bundle) -> EngineInfo:
         tasks=tuple(task for task in Task if can(task)),
         max_audio_s=None if bundle.audio_encoder is None else bundle.audio_encoder.max_audio_s,
         listener=bundle.listener is not None and bundle.codec is not None,
+        letters=isinstance(bundle.audio_encoder, ChunkedEncoder) and bundle.audio_encoder.ctc is not None,
         memory_turns=bundle.memory_turns,
+        read_aloud=bundle.read_aloud,
     )
 
 

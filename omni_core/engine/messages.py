@@ -1,6 +1,6 @@
 """All that crosses between the engine's client and its worker, as plain values, so that a separate process can stand in the thread's place.
 
-Commands are taken in order, between steps. An id names one response, one listener or one turn, each once.
+Commands are taken in order, between steps. An id names one response, one listener, one turn or one alignment, each once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_core.engine.request import EngineEvent, EngineInfo, GenerateRequest, ListenerEvent
+from omni_core.errors import OmniError
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +73,21 @@ class CloseTurn:
     id: str
 
 
+@dataclass(frozen=True, eq=False)
+class Align:
+    """How much of this text is in this audio?"""
+
+    id: str
+    text: str
+    pcm: NDArray[np.float32]  #: [n], 24 kHz mono, from the text's beginning
+
+
 @dataclass(frozen=True)
 class Close:
     """Stop; nothing is published after it but `Died`."""
 
 
-Command = Submit | Cancel | OpenListener | ListenerFrame | CloseListener | OpenTurn | TurnAudio | CloseTurn | Close
+Command = Submit | Cancel | OpenListener | ListenerFrame | CloseListener | OpenTurn | TurnAudio | CloseTurn | Align | Close
 
 
 @dataclass(frozen=True)
@@ -102,10 +112,17 @@ class ListenerEvents:
 
 
 @dataclass(frozen=True)
+class Aligned:
+    """Characters of the text, by alignment, or what went wrong."""
+
+    results: list[tuple[str, int | OmniError]]
+
+
+@dataclass(frozen=True)
 class Died:
     """The last message: it could not load, an error ended it, or it was closed (None)."""
 
     error: BaseException | None
 
 
-Message = Ready | Events | ListenerEvents | Died
+Message = Ready | Events | ListenerEvents | Aligned | Died

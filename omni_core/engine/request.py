@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from omni_core.config import SamplingParams
+from omni_core.config import ReadAloudConfig, SamplingParams
 from omni_core.tokens import Task
 
 
@@ -42,6 +42,13 @@ class TextDelta:
     """More of the answer's text: whole characters only."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class TurnEnded:
+    """How likely it is, in the model's opinion, that the spoken turn has ended; the first event, from models that were trained to tell."""
+
+    probability: float
 
 
 class FinishReason(StrEnum):
@@ -95,7 +102,7 @@ class Failed:
     error: Exception  #: an OmniError
 
 
-EngineEvent = AudioChunk | TextDelta | Finished | Failed
+EngineEvent = TurnEnded | AudioChunk | TextDelta | Finished | Failed
 
 
 @dataclass(frozen=True)
@@ -126,4 +133,6 @@ class EngineInfo:
     tasks: tuple[Task, ...]
     max_audio_s: float | None  #: longest spoken input; None: any length
     listener: bool  #: it can listen while it speaks
+    letters: bool  #: its audio encoder kept its CTC head, and tells by itself which words were said
     memory_turns: int  #: earlier turns that the model takes in, the newest of a request's history; 0: it was not trained for any, all are ignored
+    read_aloud: ReadAloudConfig | None = None  #: how it is asked to say a text; None: it answers every text

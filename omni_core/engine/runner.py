@@ -27,7 +27,7 @@ from torch import Tensor
 from omni_core.config import SamplingParams
 from omni_core.errors import InputError
 from omni_core.listener import listener_tokens, margins
-from omni_core.models import KVCache, OmniModel, sample
+from omni_core.models import EndOfTurn, KVCache, OmniModel, sample
 from omni_core.tokens import AUDIO_LAYERS, STREAMS, TEXT_STREAM, Prompt, Task
 
 
@@ -64,6 +64,7 @@ class _Lane:
     sampling: SamplingParams
     generator: torch.Generator
     length: int  #: positions in the cache, known here so that no step waits for the device to tell
+    begins: bool = True  #: it has not taken a step
 
 
 @dataclass
@@ -82,12 +83,20 @@ class Runner:
     """Owns the KV cache and each slot's next inputs. Not thread-safe."""
 
     def __init__(
-        self, model: OmniModel, slots: int, *, band: int | None = None, max_positions: int | None = None, force_delay: bool = True
+        self,
+        model: OmniModel,
+        slots: int,
+        *,
+        band: int | None = None,
+        end_of_turn: EndOfTurn | None = None,
+        max_positions: int | None = None,
+        force_delay: bool = True,
     ) -> None:
         """band: frames that a listener sees, and there are as many listeners as slots; None: no listeners."""
         self.model, self.device, layout = model, model.device, model.layout
         self.max_positions = max_positions or model.config.backbone.max_positions
-        self._force_delay = force_delay
+        self._force_delay, self._end_of_turn = force_delay, end_of_turn
+        self.turn_ended: dict[int, float] = {}  #: of responses that took their first step just now: how likely their turn has ended, by slot
         # Listeners' rows are counted down to 0 and slots' up from there, so that the first of both are neighbours, which are read in place.
         self._base = 0 if band is None else slots
         self._band = band or 0
@@ -171,6 +180,7 @@ class Runner:
                 columns[plan.speaking, :TEXT_STREAM] = audio
                 self._inputs[rows[plan.audio_at], :TEXT_STREAM] = audio + self._offsets
             self._inputs[answering, TEXT_STREAM] = columns[plan.slot_of_row, TEXT_STREAM]
+            self._judge_turns(hidden, plan, slots)
             self._steps[list(slots)] += 1
         ahead = margins(self.model, hidden[: len(frames)]).tolist() if frames else []
         return columns.cpu().numpy(), dict(zip(plan.listeners, ahead, strict=True))
@@ -199,6 +209,16 @@ class Runner:
             plan.slot_of_row += [index] * len(own)
             plan.text_at.append(len(plan.rows) - 1)
         return plan
+
+    def _judge_turns(self, hidden: Tensor, plan: _Plan, slots: Sequence[int]) -> None:
+        """Where an answer begins, the model has just taken in its turn."""
+        self.turn_ended = {}
+        begin = [index for index, slot in enumerate(slots) if self._lanes[slot].begins]
+        for index in begin:
+            self._lanes[slots[index]].begins = False
+        if begin and self._end_of_turn is not None:
+            probabilities = self._end_of_turn.probability(hidden[[plan.text_at[index] for index in begin]]).tolist()
+            self.turn_ended = {slots[index]: probability for index, probability in zip(begin, probabilities, strict=True)}
 
     def _next_text(self, hidden: Tensor, plan: _Plan, slots: Sequence[int]) -> Tensor:
         """[slots]: the text ids to feed."""

@@ -8,8 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from omni_core.engine.engine import Engine
 from omni_core.engine.messages import (
+    Align,
+    Aligned,
     Cancel,
     Close,
     CloseListener,
@@ -72,6 +77,8 @@ class Worker:
             if heard := engine.listeners.events():
                 self._publish(ListenerEvents(heard))
             engine.work_ahead()
+            if results := engine.alignments.results():
+                self._publish(Aligned(results))
 
     def _take_commands(self, engine: Engine) -> bool:
         """Wait until there is something to do, then take every command that is there. False: stop."""
@@ -96,6 +103,8 @@ class Worker:
                         engine.turns.push(id, pcm)
                     case CloseTurn(id):
                         engine.turns.close(id)
+                    case Align(id, text, pcm):
+                        self._align(engine, id, text, pcm)
                     case Close():
                         return False
                 command = self._inbox.get_nowait()
@@ -119,3 +128,9 @@ class Worker:
             engine.turns.open(id)
         except OmniError as error:
             log.error("turn %s is not heard: %s", id, error)  # a request that names it will say so too
+
+    def _align(self, engine: Engine, id: str, text: str, pcm: NDArray[np.float32]) -> None:
+        try:
+            engine.alignments.start(id, text, pcm)
+        except OmniError as error:
+            self._publish(Aligned([(id, error)]))
