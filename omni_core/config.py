@@ -137,6 +137,18 @@ class VisionConfig:
 
 
 @dataclass(frozen=True)
+class ReadAloudConfig:
+    """How a checkpoint is asked to say a text that is given, in place of answering it."""
+
+    prompt: str  #: with {text} where the text goes: "Repeat after me: {text}"
+    words: int  #: that it was trained to say at once; a longer text is read in pieces
+
+    def __post_init__(self) -> None:
+        if "{text}" not in self.prompt or self.words < 1:
+            raise ConfigError(f"read_aloud: prompt {self.prompt!r} needs {{text}} in it, and words {self.words} must be at least 1")
+
+
+@dataclass(frozen=True)
 class BundleConfig:
     """`config.json` of a model directory in our own format. A part that is None is not there.
 
@@ -153,6 +165,7 @@ class BundleConfig:
     vision: VisionConfig | None = None  #: in place of `clip`
     memory_turns: int = 0  #: earlier turns of the conversation that it was trained to find in its prompt; 0: none, as the released weights
     end_of_turn: bool = False  #: it brings `end_of_turn.safetensors` (`models.ending`)
+    read_aloud: ReadAloudConfig | None = None  #: None: it answers every text, as the released weights
 
     def __post_init__(self) -> None:
         if self.memory_turns < 0:

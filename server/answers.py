@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from omni_core.audio import from_s16le, to_s16le
-from omni_core.engine.request import AudioChunk, EngineEvent, EngineInfo, Failed, Finished, FinishReason, GenerateRequest, Task, TextDelta
+from omni_core.engine.request import AudioChunk, EngineEvent, EngineInfo, Failed, Finished, FinishReason, GenerateRequest, Task, TextDelta, TurnEnded
 from omni_core.errors import EngineClosed, OmniError
 from server.protocol.errors import as_protocol_error
 from server.protocol.media import SAMPLE_RATE, pcm_samples
@@ -19,17 +20,22 @@ from server.session.messages import (
     AnswerFailed,
     AnswerFinished,
     AnswerText,
+    FindWords,
     Input,
     StartResponse,
     StartTranscription,
     TranscriptFailed,
     TranscriptFinished,
     TranscriptText,
+    TurnFinished,
+    WordsHeard,
 )
 from server.session.planning import TRANSCRIBE
 
 if TYPE_CHECKING:
     from omni_core.engine.client import EngineClient
+
+_log = logging.getLogger("omni.server")
 
 #: a decode step makes one text token and, in speech, one per audio layer
 _TOKENS_PER_STEP = {True: 8, False: 1}
@@ -39,15 +45,18 @@ _TRANSCRIPT_STEPS_PER_S, _TRANSCRIPT_STEPS = 25, 32
 
 def abilities(info: EngineInfo) -> Abilities:
     """What a session needs to know of the model."""
-    return Abilities(info.model, frozenset(task.value for task in info.tasks), info.max_audio_s, info.memory_turns)
+    return Abilities(info.model, frozenset(task.value for task in info.tasks), info.max_audio_s, info.memory_turns, info.listener)
 
 
-async def answer(engine: EngineClient, command: StartResponse, timeout_s: float) -> AsyncGenerator[Input, None]:
-    """One response. It always ends with AnswerFinished or AnswerFailed, unless it is closed first."""
+async def answer(engine: EngineClient, command: StartResponse, heard: tuple[str, int] | None, timeout_s: float) -> AsyncGenerator[Input, None]:
+    """One response; `heard` is the engine's name for its turn, and the samples of it. It always ends with AnswerFinished or AnswerFailed,
+    unless it is closed first."""
     try:
-        async with aclosing(_events(engine, _request(command), timeout_s)) as events:
+        async with aclosing(_events(engine, _request(command, heard), timeout_s)) as events:
             async for event in events:
                 match event:
+                    case TurnEnded():
+                        yield TurnFinished(command.response_id, event.probability)
                     case AudioChunk():
                         yield AnswerAudio(command.response_id, to_s16le(event.pcm))
                     case TextDelta():
@@ -68,6 +77,7 @@ async def transcript(engine: EngineClient, command: StartTranscription, timeout_
             Task(TRANSCRIBE),
             audio=from_s16le(command.audio),
             sample_rate=SAMPLE_RATE,
+            background=True,  # nobody waits for it as for an answer
             max_steps=_TRANSCRIPT_STEPS + _TRANSCRIPT_STEPS_PER_S * pcm_samples(command.audio) // SAMPLE_RATE,
         )
         async with aclosing(_events(engine, request, timeout_s)) as events:
@@ -79,10 +89,21 @@ async def transcript(engine: EngineClient, command: StartTranscription, timeout_
                         yield TranscriptFinished(command.item_id)
                     case Failed():
                         raise event.error
-                    case AudioChunk():
-                        pass  # a transcript has none
+                    case AudioChunk() | TurnEnded():
+                        pass  # of a transcript only the words count
     except (OmniError, TimeoutError) as error:
         yield TranscriptFailed(command.item_id, as_protocol_error(error))
+
+
+async def words_heard(engine: EngineClient, command: FindWords, timeout_s: float) -> AsyncGenerator[Input, None]:
+    """How much of an answer's text was heard; nothing where that can't be found out: the estimate stays."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            characters = await engine.heard_words(command.text, from_s16le(command.pcm))
+    except (OmniError, TimeoutError) as error:
+        _log.info("the words heard of %s stay estimated (%s)", command.item_id, error)
+        return
+    yield WordsHeard(command.item_id, pcm_samples(command.pcm), characters)
 
 
 async def _events(engine: EngineClient, request: GenerateRequest, timeout_s: float) -> AsyncGenerator[EngineEvent, None]:
@@ -101,7 +122,7 @@ async def _events(engine: EngineClient, request: GenerateRequest, timeout_s: flo
                 return
 
 
-def _request(command: StartResponse) -> GenerateRequest:
+def _request(command: StartResponse, heard: tuple[str, int] | None) -> GenerateRequest:
     task = Task(command.task)
     steps = {}
     if command.max_output_tokens is not None:
@@ -109,7 +130,8 @@ def _request(command: StartResponse) -> GenerateRequest:
     return GenerateRequest(
         command.response_id,
         task,
-        audio=None if command.audio is None else from_s16le(command.audio),
+        audio=None if command.audio is None or heard is not None else from_s16le(command.audio),
+        turn=heard,
         sample_rate=SAMPLE_RATE,
         image=command.image,
         text=command.text,

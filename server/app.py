@@ -9,7 +9,10 @@ from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from server.connection import Connection
-from server.gate.auth import ApiKeys
+from server.gate.auth import ApiKeys, presented_keys
+from server.gate.client_secrets import ClientSecrets
+from server.http import add_http_faces
+from server.protocol.dialects import HEADER, Dialect
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ _LANDING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Omni D
 def create_app(settings: Settings, engine: EngineClient) -> FastAPI:
     """The application around an engine client, which may still be loading. Raises ConfigError for an unusable key file."""
     app = FastAPI(title="Omni Duplex", docs_url=None, redoc_url=None, openapi_url=None)
-    keys = ApiKeys.from_file(settings.api_key_file)
+    keys, client_secrets = ApiKeys.from_file(settings.api_key_file), ClientSecrets()
     started = int(time.time())
     sessions: set[Connection] = set()
     app.state.sessions = sessions
@@ -67,8 +70,9 @@ def create_app(settings: Settings, engine: EngineClient) -> FastAPI:
 
     @app.websocket("/v1/realtime")
     async def realtime(websocket: WebSocket) -> None:
-        offered = websocket.scope.get("subprotocols", [])
-        if not keys.allow(websocket.headers.get("authorization"), offered):
+        offered, authorization = websocket.scope.get("subprotocols", []), websocket.headers.get("authorization")
+        secret = client_secrets.find(presented_keys(authorization, offered), time.time())
+        if secret is None and not keys.allow(authorization, offered):
             await websocket.send_denial_response(_unauthorized())
             return
         # The key may be among the offered subprotocols: it is never echoed.
@@ -80,13 +84,23 @@ def create_app(settings: Settings, engine: EngineClient) -> FastAPI:
             await websocket.close(1013, f"busy: {settings.max_sessions} sessions are open, try again")
             return
         extended = "omni" in websocket.query_params.get("extensions", "").split(",")
-        connection = Connection(websocket, engine, settings, model=websocket.query_params.get("model"), extended=extended)
+        start = secret.session if secret is not None else {}
+        connection = Connection(
+            websocket,
+            engine,
+            settings,
+            dialect=Dialect.of(websocket.headers.get(HEADER), offered),
+            model=websocket.query_params.get("model") or start.get("model"),
+            extended=extended,
+            start=start,
+        )
         sessions.add(connection)
         try:
             await connection.run()
         finally:
             sessions.discard(connection)
 
+    add_http_faces(app, settings, engine, keys, client_secrets)
     return app
 
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from omni_core.audio import VoiceActivity, from_s16le
-from server.answers import abilities, answer, transcript
+from server.answers import abilities, answer, transcript, words_heard
+from server.ears import Ears
 from server.protocol import server_events as events
+from server.protocol.dialects import Dialect
 from server.protocol.errors import SERVER_ERROR, ProtocolError
 from server.protocol.ids import Ids
-from server.protocol.media import SAMPLE_RATE, pcm_samples
 from server.protocol.server_events import ServerEvent
 from server.protocol.session_object import SessionObject
 from server.protocol.wire import parse, serialise
@@ -31,13 +31,20 @@ from server.session.messages import (
     Close,
     DetectSpeech,
     Expired,
+    FindWords,
+    Hear,
+    HearNoMore,
     Input,
+    Listen,
+    ListenNoMore,
     Output,
+    Played,
+    PlayedNoMore,
     Refused,
     ReportTimings,
-    SpeechProbability,
     StartResponse,
     StartTranscription,
+    Tick,
 )
 from server.settings import Settings
 
@@ -46,9 +53,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("omni.server")
 
-#: the detector takes about 1 % of the audio's duration: more than this at once goes to a thread
-_INLINE_DETECTION = SAMPLE_RATE // 2  # samples
-
+_LISTENER = "listener"  # the key of its pump
 
 #: for the last event and the closing frame of a connection
 _LAST_WORDS_S = 2.0
@@ -65,19 +70,32 @@ class _Ended(Exception):
 class Connection:
     """Runs one accepted WebSocket until either side ends it."""
 
-    def __init__(self, websocket: WebSocket, engine: EngineClient, settings: Settings, *, model: str | None, extended: bool) -> None:
+    def __init__(
+        self,
+        websocket: WebSocket,
+        engine: EngineClient,
+        settings: Settings,
+        *,
+        dialect: Dialect,
+        model: str | None,
+        extended: bool,
+        start: Mapping[str, Any],
+    ) -> None:
         self._websocket = websocket
         self._engine = engine
         self._settings = settings
+        self._dialect = dialect
         self._extended = extended  # the client asked for own extensions
         self._ids = Ids(secrets.token_urlsafe(9))
         able = abilities(engine.info)
         session = SessionObject(id=self._ids.session(), expires_at=int(time.time() + settings.session_s), model=model or able.model)
-        self._session = Session(session, self._ids, able, Limits(buffer_s=settings.buffer_s))
+        self._session = Session(session.updated(start), self._ids, able, Limits(buffer_s=settings.buffer_s), extended=extended)
         self._outgoing: asyncio.Queue[ServerEvent | ReportTimings | Close] = asyncio.Queue(settings.outgoing_events)
         self._pumps: dict[str, asyncio.Task[None]] = {}
         self._to_detect: list[DetectSpeech] = []
-        self._detector, self._detector_begin, self._detector_end = VoiceActivity(), 0, 0
+        self._ears = Ears(engine, self._ids.session())
+        self._wake_at: float | None = None
+        self._wake_changed = asyncio.Event()
         self._first_audio_at: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -86,6 +104,7 @@ class Connection:
         try:
             async with asyncio.TaskGroup() as self._group:
                 self._group.create_task(self._write())
+                self._group.create_task(self._tick())
                 self._dispatch(self._session.open())
                 await self._read()
         except* _Ended as ended:
@@ -95,6 +114,8 @@ class Connection:
             _log.exception("session %s failed", self._ids.session())
             failure = ProtocolError("internal_error", "The server failed in this session; the details are in its log", type=SERVER_ERROR)
             ending = _Ended(Close(1011, "internal_error"), self._last_words(failure))
+        finally:
+            self._ears.close()
         await self._close(ending)
 
     # -- from the client
@@ -116,29 +137,32 @@ class Connection:
             refused = ProtocolError("binary_frame", "Binary frames are not part of the protocol: send JSON text, audio in base64")
             raise _Ended(Close(1003, "binary_frame"), self._last_words(refused))
         try:
-            event = parse(message["text"])
+            event = parse(message["text"], self._dialect)
         except ProtocolError as error:
             event = Refused(error)
         self._feed(event)
         while self._to_detect:
-            await self._detect(self._to_detect.pop(0))
+            for probability in await self._ears.detect(self._to_detect.pop(0)):
+                self._feed(probability)
 
-    async def _detect(self, command: DetectSpeech) -> None:
-        if command.start != self._detector_end:  # audio was not judged meanwhile
-            self._detector, self._detector_begin = VoiceActivity(), command.start
-        self._detector_end = command.start + pcm_samples(command.pcm)
-        samples = from_s16le(command.pcm)
-        if len(samples) > _INLINE_DETECTION:
-            windows = await asyncio.to_thread(self._detector.push, samples)
-        else:
-            windows = self._detector.push(samples)
-        for end, probability in windows:
-            self._feed(SpeechProbability(self._detector_begin + end, probability))
+    async def _tick(self) -> None:
+        """Tell the session that time has passed, when it wants to know."""
+        while True:
+            self._wake_changed.clear()
+            wait_s = None if self._wake_at is None else max(0.0, self._wake_at - time.monotonic())
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake_changed.wait()
+            except TimeoutError:
+                self._feed(Tick())
 
     # -- through the session
 
     def _feed(self, event: Input) -> None:
         self._dispatch(self._session.handle(event, time.monotonic()))
+        if self._session.wake_at != self._wake_at:
+            self._wake_at = self._session.wake_at
+            self._wake_changed.set()
 
     def _dispatch(self, outputs: Sequence[Output]) -> None:
         for output in outputs:
@@ -147,21 +171,37 @@ class Connection:
                     self._enqueue(output)
                 case DetectSpeech():
                     self._to_detect.append(output)
+                case Hear():
+                    self._ears.hear(output)
+                case HearNoMore():
+                    self._ears.hear_no_more(output.name)
+                case Listen():
+                    self._start(_LISTENER, self._ears.listen())
+                case ListenNoMore():
+                    self._stop(_LISTENER)
+                case Played() | PlayedNoMore():
+                    pass
+                case FindWords():
+                    self._start(f"words-{output.item_id}", words_heard(self._engine, output, self._settings.engine_timeout_s))
                 case StartResponse():
-                    self._start(output.response_id, answer(self._engine, output, self._settings.engine_timeout_s))
+                    heard = self._ears.heard(output.hearing)
+                    self._start(output.response_id, answer(self._engine, output, heard, self._settings.engine_timeout_s))
                 case StartTranscription():
                     self._start(f"transcript-{output.item_id}", transcript(self._engine, output, self._settings.engine_timeout_s))
                 case CancelResponse():
-                    pump = self._pumps.get(output.response_id)
-                    if pump is not None:
-                        pump.cancel()
+                    self._stop(output.response_id)
                 case _:
                     assert_never(output)
 
     def _start(self, key: str, inputs: AsyncGenerator[Input, None]) -> None:
-        pump = self._group.create_task(self._pump(inputs))
-        self._pumps[key] = pump
-        pump.add_done_callback(lambda _: self._pumps.pop(key, None))
+        self._stop(key)
+        pump = self._pumps[key] = self._group.create_task(self._pump(inputs))
+        pump.add_done_callback(lambda done: self._pumps.pop(key) if self._pumps.get(key) is done else None)
+
+    def _stop(self, key: str) -> None:
+        pump = self._pumps.pop(key, None)
+        if pump is not None:
+            pump.cancel()
 
     async def _pump(self, inputs: AsyncGenerator[Input, None]) -> None:
         async with aclosing(inputs) as stream:
@@ -191,7 +231,8 @@ class Connection:
     async def _send(self, event: ServerEvent) -> None:
         try:
             async with asyncio.timeout(self._settings.send_timeout_s):
-                await self._websocket.send_text(serialise(event))
+                for told in self._dialect.outgoing(event):
+                    await self._websocket.send_text(serialise(told))
         except TimeoutError:
             raise _Ended(Close(1008, "client_too_slow")) from None
         except (WebSocketDisconnect, RuntimeError, OSError):
@@ -222,7 +263,8 @@ class Connection:
         try:
             async with asyncio.timeout(_LAST_WORDS_S):
                 if ending.last is not None:
-                    await self._websocket.send_text(serialise(ending.last))
+                    for told in self._dialect.outgoing(ending.last):
+                        await self._websocket.send_text(serialise(told))
                 await self._websocket.close(ending.close.code, ending.close.reason)
         except (TimeoutError, WebSocketDisconnect, RuntimeError, OSError) as error:
             _log.debug("session %s: no orderly close (%s)", self._ids.session(), type(error).__name__)

@@ -26,6 +26,7 @@ from omni_core.config import (
 )
 from omni_core.encoders.chunked import ChunkedEncoder
 from omni_core.encoders.clip import ClipVision
+from omni_core.encoders.ctc import VOCABULARY
 from omni_core.encoders.patches import PatchVision
 from omni_core.models import OmniModel
 from tests.engine.parts import make_tokenizer
@@ -51,7 +52,9 @@ def small_nano() -> Bundle:
     """Every part that nano has; the same weights every time."""
     torch.manual_seed(0)
     encoder = ChunkedEncoder(
-        ChunkedEncoderConfig(mels=16, width=16, layers=1, heads=2, mlp=16, features_per_s=25, chunk_features=8, left_chunks=2, ctc_vocabulary=0)
+        ChunkedEncoderConfig(
+            mels=16, width=16, layers=1, heads=2, mlp=16, features_per_s=25, chunk_features=8, left_chunks=2, ctc_vocabulary=VOCABULARY
+        )
     )
     sizes = {"encoder_width": 16, "encoder_layers": 1, "latent": 8, "decoder_width": 16, "frame_layers": 1, "decoder_layers": 1, "expansion": 2}
     codec = CausalCodec(CausalCodecConfig(codes=32, code_dim=4, mels=16, fft=1024, hop=256, delay=512, **sizes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from omni_core.config import ListenerConfig
+from omni_core.config import ListenerConfig, ReadAloudConfig
 from omni_core.models import EndOfTurn, OmniModel
 from omni_core.tokens import Tokenizer
 
@@ -28,3 +28,4 @@ class Bundle:
     listener: ListenerConfig | None  #: None: the irq / n-irq ids are untrained
     memory_turns: int = 0  #: earlier turns that reach the prompt
     end_of_turn: EndOfTurn | None = None  #: tells a turn that has ended from one that pauses
+    read_aloud: ReadAloudConfig | None = None  #: None: it answers every text

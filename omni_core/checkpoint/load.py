@@ -60,7 +60,8 @@ def load_bundle(source: str | os.PathLike[str], device: str | torch.device = "au
     codec = _load_codec(directory, config, device, may_download=downloaded)
     name = str(source) if downloaded else config.model.name
     tokenizer, end_of_turn = _load_tokenizer(directory, config), _load_end_of_turn(directory, config, device)
-    return Bundle(model, tokenizer, audio_encoder, vision_encoder, codec, name, config.listener, config.memory_turns, end_of_turn)
+    parts = (model, tokenizer, audio_encoder, vision_encoder, codec)
+    return Bundle(*parts, name, config.listener, config.memory_turns, end_of_turn, config.read_aloud)
 
 
 def resolve(source: str | os.PathLike[str]) -> Path:

@@ -65,6 +65,7 @@ def bundle_config(bundle: Bundle) -> BundleConfig:
         vision=vision.config if isinstance(vision, PatchVision) else None,
         memory_turns=bundle.memory_turns,
         end_of_turn=bundle.end_of_turn is not None,
+        read_aloud=bundle.read_aloud,
     )
 
 

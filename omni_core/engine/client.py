@@ -170,7 +170,7 @@ class EngineClient:
         self._check_alive()
         wave = check_samples(pcm, "what was played")
         if len(wave) > MAX_SAMPLES:
-            raise AudioError(f"{len(wave) / SAMPLE_RATE:.0f} s of an answer are too long to be listened to: send {MAX_SAMPLES // SAMPLE_RATE} s at most")
+            raise AudioError(f"{len(wave) / SAMPLE_RATE:.0f} s of an answer are too much to listen to: send {MAX_SAMPLES // SAMPLE_RATE} s at most")
         if not len(wave):
             return 0
         id = f"heard-{next(self._numbers)}"

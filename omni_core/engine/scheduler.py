@@ -39,10 +39,10 @@ class Ticket:
 def check_places(config: EngineConfig, open: Iterable[bool], background: bool) -> None:
     """May one more response be opened beside those in `open`, each True if in the background? Raises EngineBusy if not.
 
-    Of the places in slots and queue, those in the background get half: they can't keep others from being queued.
+    The places in slots and queue are for those in the foreground; half as many more may be open in the background, which refuse nobody.
     """
     listed = list(open)
-    if len(listed) >= config.slots + config.queue:
+    if not background and len(listed) - sum(listed) >= config.slots + config.queue:
         raise EngineBusy(f"{config.slots} responses are running and {config.queue} wait: try again later")
     if background and sum(listed) >= max(1, (config.slots + config.queue) // 2):
         raise EngineBusy(f"{sum(listed)} responses are in the background, half of what the engine takes: try again later")

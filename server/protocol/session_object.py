@@ -6,6 +6,7 @@ accepted and echoed, because refusing it drops stock clients' sessions; what cha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -115,7 +116,7 @@ class SessionObject(_Part):
         """Answers are speech."""
         return self.output_modalities == ["audio"]
 
-    def updated(self, patch: dict[str, Any]) -> SessionObject:
+    def updated(self, patch: Mapping[str, Any]) -> SessionObject:
         """This session with `patch` merged in (`session.update`: what is absent stays; `""`, `[]` and null clear).
 
         Raises ProtocolError naming the first bad value.
@@ -133,7 +134,7 @@ class SessionObject(_Part):
 _NULLABLE = {"transcription", "noise_reduction", "turn_detection", "tracing", "prompt", "include", "idle_timeout_ms"}
 
 
-def _merged(old: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+def _merged(old: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(old)
     for key, value in patch.items():
         before = old.get(key)

@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from server.protocol.audio_formats import decode_audio
 from server.protocol.errors import ProtocolError
 from server.protocol.events import ContentPart, ItemObject
-from server.protocol.media import SAMPLE_RATE, decode_pcm, decode_picture, ms_to_samples, pcm_samples, samples_to_ms
+from server.protocol.media import SAMPLE_RATE, decode_picture, pcm_samples
+from server.protocol.session_object import AudioFormat
 from server.session.memory import History, recent_turns
-from server.session.messages import Limits
+from server.session.messages import Hearing, Limits
 from server.session.playout import heard_text
 
 ROOT = "root"  #: as a previous_item_id: the beginning
@@ -30,10 +32,13 @@ class Item:
     status: str = "completed"
     tool: dict[str, Any] = field(default_factory=dict)  #: the fields of a tool call
     audio: bytes | None = None  #: user speech, s16le 24 kHz
+    hearing: Hearing | None = None  #: where the engine heard it
     text: str = ""  #: user text, or the assistant's answer so far
     speaks: bool = False  #: an assistant's answer in speech
     samples: int = 0  #: of audio sent, in an assistant's answer
+    pcm: bytearray = field(default_factory=bytearray)  #: that audio, s16le 24 kHz, of the newest answer alone
     heard: int | None = None  #: samples after which a spoken answer was cut; None: not cut
+    heard_characters: int | None = None  #: of `text` in those samples, once they have been listened to; None: estimated
     answered: bool = False  #: a user turn that was answered to the end
     characters: int = 0  #: written by the client
 
@@ -52,6 +57,8 @@ class Item:
         """What was said, up to where it was cut."""
         if self.heard is None:
             return self.text
+        if self.heard_characters is not None:
+            return self.text[: self.heard_characters]
         return heard_text(self.text, self.heard / SAMPLE_RATE, self.samples / SAMPLE_RATE, self.status == "completed")
 
     @property
@@ -69,7 +76,7 @@ class Item:
 
     def cut(self, samples: int) -> int:
         """The listener heard no more than `samples`; gives where the cut is. More than was sent is clamped: pipecat drops its session on an error."""
-        self.heard = min(samples, self.samples)
+        self.heard, self.heard_characters = min(samples, self.samples), None
         return self.heard
 
 
@@ -82,6 +89,7 @@ class Turn:
     text: str | None = None
     image: bytes | None = None
     history: History = ()  #: the turns before it, as far as the model remembers
+    hearing: Hearing | None = None  #: where the engine has been hearing `audio` since it began
 
     @property
     def answered(self) -> bool:
@@ -98,14 +106,14 @@ class Media:
     image: bytes | None
 
 
-def read_media(parts: list[ContentPart], param: str) -> Media:
-    """The inputs of a client's content parts. Raises ProtocolError naming the part (`param.0.audio`)."""
+def read_media(parts: list[ContentPart], param: str, format: AudioFormat) -> Media:
+    """The inputs of a client's content parts, whose audio has that format. Raises ProtocolError naming the part (`param.0.audio`)."""
     audio, texts, image = b"", [], None
     for number, part in enumerate(parts):
         where = f"{param}.{number}"
         match part.type:
             case "input_audio":
-                audio += decode_pcm(part.audio or "", f"{where}.audio")
+                audio += decode_audio(part.audio or "", format, f"{where}.audio")
             case "input_image":
                 image = decode_picture(part.image_url or "", f"{where}.image_url")
             case "input_text" | "output_text" | "text":
@@ -154,9 +162,7 @@ class Conversation:
         """Put `item` at the end, or after the item `after` ("root": first). Raises ProtocolError."""
         if item.id in self:
             raise ProtocolError("item_create_duplicate_item_id", f"There is an item {item.id[:100]!r} already", param="item.id")
-        if len(self._items) >= self._limits.items or self._characters + item.characters > self._limits.characters:
-            limits = f"{self._limits.items} items and {self._limits.characters} characters"
-            raise ProtocolError("conversation_full", f"The conversation is full, its limits are {limits}: delete items or reconnect")
+        self.check_room(item.characters)
         if after is None:
             place = len(self._items)
         elif after == ROOT:
@@ -176,6 +182,12 @@ class Conversation:
         for old in holders[: -self._limits.item_audio]:
             old.audio = None
 
+    def check_room(self, characters: int = 0) -> None:
+        """Raises ProtocolError when an item with so many characters has no place."""
+        if len(self._items) >= self._limits.items or self._characters + characters > self._limits.characters:
+            limits = f"{self._limits.items} items and {self._limits.characters} characters"
+            raise ProtocolError("conversation_full", f"The conversation is full, its limits are {limits}: delete items or reconnect")
+
     def delete(self, item_id: str) -> None:
         """Remove an item. Raises ProtocolError when there is none."""
         item = self.get(item_id, "delete")
@@ -184,19 +196,29 @@ class Conversation:
         if self.picture is not None and self.picture[0] == item_id:
             self.picture = None
 
-    def truncate(self, item_id: str, audio_end_ms: int) -> int:
-        """Cut a spoken answer to what was heard; gives the place in ms (`conversation.item.truncated`). Raises ProtocolError."""
+    def spoken_answer(self, item_id: str) -> Item:
+        """The item that `conversation.item.truncate` names. Raises ProtocolError when it is none that can be cut."""
         item = self.get(item_id, "truncate")
         if item.role != "assistant" or not item.speaks:
             raise ProtocolError("item_truncate_invalid_item", "Only an assistant's spoken answer can be truncated", param="item_id")
-        return samples_to_ms(item.cut(ms_to_samples(audio_end_ms)))
+        return item
+
+    @property
+    def image(self) -> bytes | None:
+        """The newest picture that no answer has used."""
+        return self.picture[1] if self.picture else None
+
+    def heard(self, item_id: str, samples: int, characters: int) -> None:
+        """What was found out of an answer that was cut: so many characters in its first `samples` samples, if it still ends there."""
+        item = self.find(item_id)
+        if item is not None and item.heard == samples:
+            item.heard_characters = characters
 
     def newest_turn(self) -> Turn | None:
         """The newest user item that says something, with the newest picture since the last answer."""
         for item in reversed(self._items):
             if item.role == "user" and (item.audio or item.text):
-                image = self.picture[1] if self.picture else None
-                return Turn(item, item.audio, None if item.audio else item.text, image, self.history(item))
+                return Turn(item, item.audio, None if item.audio else item.text, self.image, self.history(item), item.hearing)
         return None
 
     def history(self, before: Item | None = None) -> History:
@@ -211,7 +233,7 @@ class Conversation:
         if self.picture is not None and self.picture[1] is turn.image:
             self.picture = None
 
-    def turn_of(self, items: list[ItemObject]) -> Turn | None:
+    def turn_of(self, items: list[ItemObject], format: AudioFormat) -> Turn | None:
         """What a `response.create` with its own `input` asks: the newest user item there that says something, with the turns before it there,
         and the newest picture."""
         turn, image = None, None
@@ -225,7 +247,7 @@ class Conversation:
                     image = picture[1]
                 role, words = item.role, item.words
             else:
-                said, role = read_media(source.content, f"response.input.{number}.content"), source.role
+                said, role = read_media(source.content, f"response.input.{number}.content", format), source.role
                 image = said.image or image
                 words = _joined(part.text or part.transcript for part in source.content)
             if role == "user" and (said.audio or said.text):

@@ -27,11 +27,15 @@ class InputBuffer:
         self._pcm += pcm
         self.end += samples
 
-    def take(self, start: int, end: int) -> bytes:
-        """The audio of [start, end) as far as it is held; it and everything before it is released."""
+    def read(self, start: int, end: int) -> bytes:
+        """The audio of [start, end) as far as it is held."""
         start, end = max(start, self.begin), min(end, self.end)
-        pcm = bytes(self._pcm[(start - self.begin) * SAMPLE_BYTES : (end - self.begin) * SAMPLE_BYTES])
-        self.drop_before(end)
+        return bytes(self._pcm[(start - self.begin) * SAMPLE_BYTES : max(0, end - self.begin) * SAMPLE_BYTES])
+
+    def take(self, start: int, end: int) -> bytes:
+        """As `read`; it and everything before it is released."""
+        pcm = self.read(start, end)
+        self.drop_before(min(end, self.end))
         return pcm
 
     def drop_before(self, sample: int) -> None:

@@ -13,7 +13,7 @@ from server.protocol.media import ms_to_samples, pcm_samples, samples_to_ms
 from server.protocol.session_object import SemanticVad, ServerVad
 from server.session.input_buffer import InputBuffer
 from server.session.messages import DetectSpeech, SpeechProbability
-from server.session.turns import Endpointing, SpeechStarted, SpeechStopped, TurnDetector
+from server.session.turns import Change, Endpointing, SpeechStarted, SpeechStopped, TurnDetector
 
 #: less than this is no turn (the protocol's own limit for `commit`)
 SHORTEST_TURN_MS = 100
@@ -26,6 +26,8 @@ class Speech:
     item_id: str  #: the item it will become
     start: int  #: sample
     announced: bool = False  #: speech_started was sent
+    interrupts: bool = False  #: it ended an answer, and may be the command to stop
+    pause: tuple[int, bytes | None] | None = None  #: where it paused last, and the newest picture then
 
 
 class Microphone:
@@ -37,6 +39,20 @@ class Microphone:
         self._max_detected_turn = min(ms_to_samples(turn_s * 1000), self._max_turn or ms_to_samples(turn_s * 1000))
         self._detector: TurnDetector | None = None
         self.speech: Speech | None = None  #: None: the user is silent, or turns are not detected
+
+    @property
+    def detects_turns(self) -> bool:
+        return self._detector is not None
+
+    @property
+    def begin(self) -> int:
+        """The first sample that is held."""
+        return self._buffer.begin
+
+    @property
+    def position(self) -> int:
+        """Samples received since the session began."""
+        return self._buffer.end
 
     def configure(self, turn_detection: ServerVad | SemanticVad | None) -> None:
         """Detect turns so from now on; None: the client commits them."""
@@ -58,13 +74,13 @@ class Microphone:
         while self._detector is None and self._max_turn and self._buffer.end - self._buffer.begin >= self._max_turn:
             yield self._buffer.take(self._buffer.begin, self._buffer.begin + self._max_turn)
 
-    def judge(self, event: SpeechProbability) -> SpeechStarted | SpeechStopped | None:
+    def judge(self, event: SpeechProbability) -> Change | None:
         """One more opinion of the detector. A turn of the greatest length ends there, whether or not speech goes on."""
         if self._detector is None:
             return None  # it was switched off while the opinion was formed
         change = self._detector.push(event.end, event.probability)
         if change is None and self.speech is not None and event.end - self.speech.start >= self._max_detected_turn:
-            change = SpeechStopped(self.speech.start + self._max_detected_turn)
+            change = SpeechStopped(self.speech.start + self._max_detected_turn, self._max_detected_turn)
             self._detector.restart(event.end, floor=change.at)
         if change is None and self.speech is None:
             self._buffer.drop_before(self._detector.keep_from)
@@ -72,9 +88,30 @@ class Microphone:
             return SpeechStarted(max(change.at, self._buffer.begin))
         return change
 
+    def finished(self, probability: float) -> None:
+        """How likely it is that the turn that pauses has ended."""
+        if self._detector is not None:
+            self._detector.finished(probability)
+
+    def least_silence(self, ms: float) -> None:
+        """No turn ends after less silence than this."""
+        if self._detector is not None:
+            self._detector.least_silence = ms_to_samples(ms)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Audio that is still held."""
+        return self._buffer.read(start, end)
+
     def take(self, start: int, end: int) -> bytes:
-        """The audio of a detected turn."""
+        """The audio of a detected turn, which is released."""
         return self._buffer.take(start, end)
+
+    def dismiss(self, until: int) -> None:
+        """What was said until then is no turn: it was the command to stop. What is said afterwards may be one."""
+        self._buffer.drop_before(until)
+        self.speech = None
+        if self._detector is not None:
+            self._detector.dismiss(until)
 
     def take_all(self) -> bytes:
         """The whole buffer (`commit`). Raises ProtocolError when it is too little for a turn."""

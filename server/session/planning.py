@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from server.protocol.errors import ProtocolError
 from server.protocol.events import ResponseParams
+from server.protocol.session_object import AudioFormat
 from server.session.conversation import Conversation, Turn
 from server.session.messages import Abilities
 
@@ -27,9 +28,8 @@ class Plan:
         return None if self.left_out is not None else self.turn.image
 
 
-def plan(params: ResponseParams, conversation: Conversation, abilities: Abilities, *, speaks: bool) -> Plan:
-    """Raises ProtocolError when there is nothing to answer or the model can't."""
-    turn = _turn(params, conversation)
+def plan(turn: Turn, abilities: Abilities, *, speaks: bool) -> Plan:
+    """How to answer `turn`. Raises ProtocolError when the model can't."""
     kind = ("A1" if turn.audio is not None else "T1") + ("A2" if speaks else "T2")
     if turn.image is not None and f"V{kind}" in abilities.tasks:
         return Plan(turn, f"V{kind}", speaks)
@@ -45,11 +45,11 @@ def plan(params: ResponseParams, conversation: Conversation, abilities: Abilitie
     return Plan(turn, kind, speaks, left_out)
 
 
-def _turn(params: ResponseParams, conversation: Conversation) -> Turn:
+def turn_asked(params: ResponseParams, conversation: Conversation, format: AudioFormat) -> Turn:
     """The response's own input; else the newest turn that has no answer; else the instructions (a greeting asked of the server); else the
-    newest turn again."""
+    newest turn again. format: of audio in the input. Raises ProtocolError when there is nothing to answer."""
     if params.input is not None:
-        candidates = [conversation.turn_of(params.input)]
+        candidates = [conversation.turn_of(params.input, format)]
     else:
         newest = conversation.newest_turn()
         candidates = [newest if newest and not newest.answered else None]

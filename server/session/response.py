@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from server.protocol import server_events as events
+from server.protocol.audio_formats import AudioOut
 from server.protocol.errors import ProtocolError
 from server.protocol.media import pcm_samples, samples_to_ms
 from server.protocol.server_events import Place, ServerEvent
-from server.protocol.session_object import OutputTokens
+from server.protocol.session_object import AudioOutput, OutputTokens
 from server.session.conversation import Conversation, Item, Turn
-from server.session.messages import AnswerFinished, ReportTimings
-from server.session.playout import Playout
+from server.session.messages import AnswerAudio, AnswerFailed, AnswerFinished, AnswerText, ReportTimings
 
 
 class Status(Enum):
@@ -56,12 +56,16 @@ class Response:
     turn: Turn
     asked_at: float
     max_output_tokens: OutputTokens
-    voice: Any
+    output: AudioOutput  #: its voice, and the format that its audio leaves in
     metadata: dict[str, str] | None = None
     conversation: Conversation | None = None
     conversation_id: str | None = None
-    playout: Playout = field(default_factory=Playout)
     status: Status = Status.IN_PROGRESS
+    held: list[AnswerAudio | AnswerText | AnswerFinished | AnswerFailed] | None = None  #: of one that is prepared: what the engine made, untold
+    heard: bool = False  #: the engine has taken in its turn
+
+    def __post_init__(self) -> None:
+        self._encoder = AudioOut(self.output.format)
 
     @property
     def place(self) -> Place:
@@ -74,11 +78,13 @@ class Response:
             opening.append(events.item_added(self.item.wire(), self.conversation.previous_id(self.item)))
         return [*opening, events.content_part_added(self.place, self._part())]
 
-    def audio(self, pcm: bytes, now: float) -> ServerEvent:
-        """More speech leaves for the client."""
+    def audio(self, pcm: bytes) -> list[ServerEvent]:
+        """More speech, s16le 24 kHz, leaves for the client."""
         self.item.samples += pcm_samples(pcm)
-        self.playout.send(pcm_samples(pcm), now)
-        return events.audio_delta(self.place, pcm)
+        return self._delta(self._encoder.push(pcm))
+
+    def _delta(self, encoded: bytes) -> list[ServerEvent]:
+        return [events.audio_delta(self.place, encoded)] if encoded else []
 
     def text(self, delta: str) -> ServerEvent:
         """More of the answer's words: of the speech's transcript, or of the text."""
@@ -90,7 +96,11 @@ class Response:
         self.status = ending.status
         self.item.status = "completed" if ending.status is Status.COMPLETED else "incomplete"
         if self.item.speaks:
-            closing: list[ServerEvent | ReportTimings] = [events.audio_done(self.place), events.transcript_done(self.place, self.item.text)]
+            closing: list[ServerEvent | ReportTimings] = [
+                *self._delta(self._encoder.flush()),
+                events.audio_done(self.place),
+                events.transcript_done(self.place, self.item.text),
+            ]
         else:
             closing = [events.text_done(self.place, self.item.text)]
         closing.append(events.content_part_done(self.place, self._part()))
@@ -119,7 +129,7 @@ class Response:
             "conversation_id": self.conversation_id,
             "output_modalities": ["audio"] if self.item.speaks else ["text"],
             "max_output_tokens": self.max_output_tokens,
-            "audio": {"output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": self.voice}},
+            "audio": {"output": {"format": self.output.format.model_dump(), "voice": self.output.voice}},
             "metadata": self.metadata,
             "usage": self._usage(ending.finished) if ending else None,
         }

@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from omni_core.checkpoint import Bundle
 from omni_core.codec import CausalCodec
-from omni_core.config import BackboneConfig, CausalCodecConfig, ChunkedEncoderConfig, EngineConfig, LayoutConfig, ModelConfig
+from omni_core.config import BackboneConfig, CausalCodecConfig, ChunkedEncoderConfig, EngineConfig, LayoutConfig, ListenerConfig, ModelConfig
 from omni_core.encoders.chunked import ChunkedEncoder
 from omni_core.engine.client import EngineClient
 from omni_core.models import OmniModel
@@ -27,7 +27,7 @@ from omni_core.tokens import Tokenizer
 from server.app import create_app
 from server.main import uvicorn_config
 from server.settings import Settings
-from tests.server.harness import base64_audio, check
+from tests.session.harness import base64_audio, check
 
 PATIENCE_S = 20.0
 
@@ -140,8 +140,8 @@ def serving(bundle: Bundle) -> Start:
     """`async with serving(max_sessions=1) as server`: settings by name."""
 
     @asynccontextmanager
-    async def start(config: EngineConfig | None = None, **settings: Any) -> AsyncIterator[Server]:
-        engine = EngineClient.start_thread(bundle, config=config or EngineConfig(slots=2, queue=2))
+    async def start(config: EngineConfig | None = None, listener: ListenerConfig | None = None, **settings: Any) -> AsyncIterator[Server]:
+        engine = EngineClient.start_thread(replace(bundle, listener=listener), config=config or EngineConfig(slots=2, queue=2))
         await engine.ready()
         chosen = replace(Settings(port=0, shutdown_s=1.0), **settings)
         app = create_app(chosen, engine)

@@ -14,11 +14,11 @@ import soundfile
 import soxr
 from websockets.exceptions import ConnectionClosed
 
-from omni_core.config import EngineConfig
+from omni_core.config import EngineConfig, ListenerConfig
 from omni_core.engine.request import GenerateRequest
 from omni_core.tokens import HISTORY_TOKENS, Task
 from tests.server.conftest import Server, Start, eventually
-from tests.server.harness import PICTURE, silence
+from tests.session.harness import PICTURE, silence
 
 QUESTION = Path(__file__).parents[1] / "assets" / "questions"
 
@@ -249,3 +249,33 @@ async def ask_for_ever(user: Any) -> None:
     update = json.dumps({"type": "session.update", "session": {"instructions": "x" * 200_000}})
     while True:
         await user.socket.send(update)
+
+
+async def test_a_turn_goes_to_the_engine_while_it_is_spoken_and_its_answer_is_prepared(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[GenerateRequest] = []
+    generate = server.engine.generate
+    monkeypatch.setattr(server.engine, "generate", lambda request: [asked.append(request), generate(request)][1])
+    async with server.user() as user:
+        await user.send("session.update", session={"type": "realtime", "max_output_tokens": 80})
+        await user.say(speech())
+        await user.until("response.done")
+    answers = [request for request in asked if request.task is Task.A1A2]
+    assert all(request.audio is None and request.turn is not None for request in answers)
+    assert not server.engine._turns
+
+
+async def test_the_listener_stops_an_answer_that_speech_does_not(serving: Start) -> None:
+    listener = ListenerConfig(band_frames=8, margin=-1e9)  # whatever it hears is the command
+    async with serving(listener=listener) as server, server.user("?extensions=omni") as user:
+        detection = {"type": "server_vad", "interrupt_response": False}
+        await user.send("session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": detection}}})
+        await user.ask(max_output_tokens="inf")
+        await user.until("response.output_audio.delta")
+        await user.say(silence(400))
+        done = await user.until("response.done")
+        assert done["response"]["status_details"]["reason"] == "turn_detected"
+        assert user.of("omni.listener.status")[-1]["status"] == "irq"
+        await user.until("input_audio_buffer.speech_started")
+        await user.until("input_audio_buffer.speech_stopped")
+        await server.idle()
+        assert not server.engine._listeners

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from server.session.messages import AnswerAudio
-from tests.server.harness import Talk, names, only, silence
+from tests.session.harness import Talk, names, only, silence
 
 
 def updated(talk: Talk, **session: Any) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_what_is_not_supported_is_echoed() -> None:
         ({"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 2}}}}, "session.audio.input.turn_detection.threshold"),
         ({"audio": {"input": {"turn_detection": {"type": "magic"}}}}, "session.audio.input.turn_detection"),
         ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16000}}}}, "session.audio.input.format.rate"),
-        ({"audio": {"output": {"format": {"type": "audio/pcmu"}}}}, "session.audio.output.format.type"),
+        ({"audio": {"output": {"format": {"type": "audio/opus"}}}}, "session.audio.output.format"),
         ({"audio": "loud"}, "session.audio"),
         ({"output_modalities": ["smell"]}, "session.output_modalities.0"),
         ({"max_output_tokens": 0}, "session.max_output_tokens"),

@@ -8,7 +8,7 @@ import pytest
 
 from server.session import Limits
 from server.session.messages import AnswerAudio, AnswerFinished, AnswerText
-from tests.server.harness import PICTURE, RATE, Talk, base64_audio, names, only, silence
+from tests.session.harness import PICTURE, RATE, Talk, base64_audio, names, only, silence
 
 
 def create(talk: Talk, id: str | None = None, after: str | None = None, **item: Any) -> dict[str, Any]:

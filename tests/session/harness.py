@@ -14,7 +14,22 @@ from server.protocol.ids import Ids
 from server.protocol.session_object import SessionObject
 from server.protocol.wire import parse
 from server.session import Abilities, Limits, Session
-from server.session.messages import DetectSpeech, Input, Output, Refused, SpeechProbability, StartResponse
+from server.session.messages import (
+    DetectSpeech,
+    FindWords,
+    Hear,
+    HearNoMore,
+    Input,
+    Listen,
+    ListenNoMore,
+    Output,
+    Played,
+    PlayedNoMore,
+    Refused,
+    SpeechProbability,
+    StartResponse,
+    Tick,
+)
 
 RATE = 24_000
 WINDOW = 768
@@ -22,6 +37,9 @@ NANO = frozenset({"A1A2", "A1T2", "A1T1", "T1A2", "T1T2"})
 SEEING = NANO | {"VA1A2", "VA1T2", "VT1A2", "VT1T2"}
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 PICTURE = "data:image/png;base64," + base64.b64encode(PNG).decode()
+
+#: commands that keep the shell informed; they stand in `Talk.plumbing`, apart from what happens in a conversation
+PLUMBING = (Hear, HearNoMore, Listen, ListenNoMore, Played, PlayedNoMore, FindWords)
 
 #: type string -> class, of the protocol's own package
 SERVER_EVENTS = {cls.model_fields["type"].annotation.__args__[0]: cls for cls in get_args(get_args(RealtimeServerEvent)[0])}
@@ -62,12 +80,16 @@ class Talk:
         *,
         max_audio_s: float | None = None,
         memory_turns: int = 0,
+        listens: bool = False,
+        extended: bool = False,
         limits: Limits | None = None,
         **session: Any,
     ) -> None:
         base = SessionObject(id="sess_t", expires_at=1, model="tiny")
-        self.session = Session(base, Ids("t"), Abilities("tiny", tasks, max_audio_s, memory_turns), limits)
+        able = Abilities("tiny", tasks, max_audio_s, memory_turns, listens)
+        self.session = Session(base, Ids("t"), able, limits, extended=extended)
         self.now = 0.0
+        self.plumbing: list[Output] = []
         self._judged = 0  # samples
         self._seen: set[str] = set()
         self.first = self._checked(self.session.open())
@@ -92,7 +114,14 @@ class Talk:
         return self
 
     def hear(self, ms: int, probability: float = 0.0) -> list[Output]:
-        """The microphone's next `ms`, judged as that likely to be speech; time passes."""
+        """The microphone's next `ms`, window by window, each judged as that likely to be speech; time passes."""
+        out: list[Output] = []
+        while ms > 0:
+            out += self._hear_window(min(ms, WINDOW * 1000 // RATE), probability)
+            ms -= WINDOW * 1000 // RATE
+        return out
+
+    def _hear_window(self, ms: int, probability: float) -> list[Output]:
         out = self.send("input_audio_buffer.append", audio=base64_audio(silence(ms)))
         detect = [output for output in out if isinstance(output, DetectSpeech)]
         self.now += ms / 1000
@@ -102,6 +131,15 @@ class Talk:
                 self._judged += WINDOW
                 out += self.feed(SpeechProbability(self._judged, probability))
         return [output for output in out if not isinstance(output, DetectSpeech)]
+
+    def wait(self, ms: int) -> list[Output]:
+        """Time passes without a sound from the microphone; the session is told when it wants to be."""
+        until, out = self.now + ms / 1000, []
+        while (at := self.session.wake_at) is not None and at <= until:
+            self.now = max(self.now, at)
+            out += self.feed(Tick())
+        self.now = until
+        return out
 
     def turn(self, ms: int = 1000) -> list[Output]:
         """Some silence, speech, and the silence that ends it."""
@@ -124,4 +162,5 @@ class Talk:
                 check(output)
                 assert output["event_id"] not in self._seen
                 self._seen.add(output["event_id"])
-        return outputs
+        self.plumbing += [output for output in outputs if isinstance(output, PLUMBING)]
+        return [output for output in outputs if not isinstance(output, PLUMBING)]
