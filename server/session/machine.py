@@ -20,6 +20,7 @@ from server.protocol.session_object import ServerVad, SessionObject
 from server.session.answering import Answering
 from server.session.conversation import Conversation, Item, Turn, item_from, read_media
 from server.session.floor import Floor, State, Trigger
+from server.session.hearing import TurnHearing
 from server.session.messages import (
     Abilities,
     AnswerAudio,
@@ -28,9 +29,7 @@ from server.session.messages import (
     AnswerText,
     Close,
     Expired,
-    Hear,
     Hearing,
-    HearNoMore,
     Input,
     Limits,
     Listen,
@@ -97,7 +96,7 @@ class Session:
         self._incoming = AudioIn(session.audio.input.format)
         self._answer_due = False  # a turn waits for its answer until the floor is free
         self._held: list[_HeldTurn] = []
-        self._hearing: tuple[str, int] | None = None  # the turn that the engine hears while it is spoken, and its first sample
+        self._hearing = TurnHearing(self._out)
         self._listening = False
         self._busy = False  # the assistant thought or spoke when it was last looked at
         self._silent_since: tuple[float, int] | None = None  # when the last answer had been heard, s and sample; None: since then something was said
@@ -221,7 +220,7 @@ class Session:
             )
         self.config = updated
         if (updated.audio.input.turn_detection is None) is self._microphone.detects_turns:
-            self._hear_no_more()  # turns begin elsewhere from now on
+            self._hearing.end()  # turns begin elsewhere from now on
         self._microphone.configure(updated.audio.input.turn_detection)
         if updated.audio.input.format != self._incoming.format:
             self._incoming = AudioIn(updated.audio.input.format)
@@ -232,35 +231,19 @@ class Session:
     # -- the microphone
 
     def _append(self, pcm: bytes) -> None:
-        manual = not self._microphone.detects_turns
-        if manual and self._hearing is None and self._abilities.max_audio_s is None:
+        if not self._microphone.detects_turns and not self._hearing.on:
             self._hear(self._ids.new("turn"), self._microphone.begin)
         detect = self._microphone.append(pcm)
         if detect is not None:
             self._out.send(detect)
-        if self._hearing is not None:
-            self._out.send(Hear(self._hearing[0], pcm))
+        self._hearing.more(pcm)
         for turn in self._microphone.overlong():
             self._commit(self._ids.new("item"), turn)
 
     def _hear(self, name: str, start: int) -> None:
-        """From sample `start` on, a turn is spoken that may be answered as soon as it ends: the engine hears it meanwhile."""
-        self._hear_no_more()
-        self._hearing = (name, start)
-        held = self._microphone.read(start, self._microphone.position)
-        if held:
-            self._out.send(Hear(name, held))
-
-    def _hear_no_more(self) -> None:
-        if self._hearing is not None:
-            self._out.send(HearNoMore(self._hearing[0]))
-            self._hearing = None
-
-    def _heard(self, start: int, end: int) -> Hearing | None:
-        """Where the engine has heard the audio of [start, end), if it has."""
-        if self._hearing is None or self._hearing[1] != start:
-            return None
-        return Hearing(self._hearing[0], end - start)
+        """From sample `start` on, a turn is spoken that may be answered as soon as it ends. A model with a window hears it at once, then."""
+        if self._abilities.max_audio_s is None:
+            self._hearing.begin(name, start, self._microphone.read(start, self._microphone.position))
 
     def _judge(self, event: SpeechProbability, now: float) -> None:
         match self._microphone.judge(event):
@@ -301,7 +284,7 @@ class Session:
     def _turn(self, speech: Speech, end: int) -> Turn:
         """What is answered if the speech ends at `end`."""
         audio = self._microphone.read(speech.start, end)
-        item = self._user_item(speech.item_id, audio, self._heard(speech.start, end))
+        item = self._user_item(speech.item_id, audio, self._hearing.of(speech.start, end))
         image = speech.pause[1] if speech.pause is not None and speech.pause[0] == end else self._conversation.image
         return Turn(item, audio, None, image, self._conversation.history(), item.hearing)
 
@@ -315,7 +298,7 @@ class Session:
         turn = self._turn(speech, end)
         self._microphone.take(speech.start, end)
         self._speech_over()
-        self._hearing = None  # whoever answers the turn says when it is heard
+        self._hearing.leave(turn.hearing)
         if speech.announced:
             self._out.send(events.speech_stopped(speech.item_id, samples_to_ms(end)))
         assert turn.item is not None
@@ -341,16 +324,14 @@ class Session:
         self._conversation.check_room()  # nothing is taken from the buffer in vain
         speech, start, end = self._microphone.speech, self._microphone.begin, self._microphone.position
         audio = self._microphone.take_all()
-        hearing = self._heard(start, end)
-        if hearing is None:
-            self._hear_no_more()
-        self._hearing = None
+        hearing = self._hearing.of(start, end)
+        self._hearing.leave(hearing)
         self._speech_over()
         self._commit_item(self._user_item(speech.item_id if speech else self._ids.new("item"), audio, hearing))
 
     def _clear(self) -> None:
         self._microphone.clear()
-        self._hear_no_more()
+        self._hearing.end()
         self._speech_over()
         self._out.send(events.buffer_cleared())
 
@@ -403,7 +384,7 @@ class Session:
         if speech is None or not speech.announced:
             self._out.send(events.speech_started(item_id, samples_to_ms(start)))
         self._out.send(events.speech_stopped(item_id, samples_to_ms(max(start, at))))
-        self._hear_no_more()
+        self._hearing.end()
         self._microphone.dismiss(at)
         self._speech_over()
 
