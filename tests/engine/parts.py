@@ -146,7 +146,8 @@ def make_frames(count: int) -> np.ndarray:
 def make_bundle(model: Any, **parts: Any) -> Any:
     """A bundle with every part; name one to change it."""
     every = {"tokenizer": make_tokenizer(), "audio_encoder": Ear(), "vision_encoder": None, "codec": Voice(), "memory_turns": 0}
-    return SimpleNamespace(model=model, name="tiny", listener=None, **(every | parts))
+    trained = {"listener": None, "end_of_turn": None, "read_aloud": None}
+    return SimpleNamespace(model=model, name="tiny", **(every | trained | parts))
 
 
 def make_model() -> OmniModel:

@@ -139,7 +139,7 @@ async def test_what_can_not_be_heard_is_said_so(bundle):
     await deaf.close()
 
 
-async def test_who_waits_is_told_when_the_engine_dies(bundle):
+async def test_who_waits_is_told_when_the_engine_dies():
     broken = small_nano()
     client = await _client(broken)
     assert isinstance(broken.audio_encoder, ChunkedEncoder)
@@ -148,8 +148,6 @@ async def test_who_waits_is_told_when_the_engine_dies(bundle):
     waiting = [asyncio.create_task(client.heard_words(STORY, wave(20.0, seed))) for seed in range(3)]
     await asyncio.sleep(0)
     client.listen("a").push(np.zeros(2048))
-    for task in waiting[1:]:
-        with pytest.raises(EngineClosed, match="division"):
-            await task
-    await asyncio.wait(waiting)
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(result, EngineClosed) and "division" in str(result) for result in results[1:])
     await client.close()
