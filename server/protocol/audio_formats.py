@@ -11,7 +11,7 @@ import numpy as np
 from server.protocol import g711
 from server.protocol.errors import ProtocolError
 from server.protocol.media import SAMPLE_BYTES, SAMPLE_RATE, decode_base64
-from server.protocol.session_object import AudioFormat, G711Format, PcmFormat
+from server.protocol.session_object import AudioFormat, PcmFormat
 
 _RATIO = SAMPLE_RATE // g711.RATE
 _PCM = np.dtype("<i2")
@@ -32,10 +32,12 @@ class _Filter:
 
     def __init__(self) -> None:
         self._before = np.zeros(len(_FILTER) - 1, np.float32)
+        self.begun = False
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         if not len(samples):
             return samples
+        self.begun = True
         samples = np.concatenate((self._before, samples))
         self._before = samples[-len(self._before) :]
         return np.convolve(samples, _FILTER, "valid")
@@ -78,7 +80,7 @@ class AudioOut:
 
     def flush(self) -> bytes:
         """The rest of the answer, which the filter still holds: at most 2 ms."""
-        return self.push(bytes(SAMPLE_BYTES * (len(_FILTER) // 2))) if isinstance(self.format, G711Format) else b""
+        return self.push(bytes(SAMPLE_BYTES * (len(_FILTER) // 2))) if self._filter.begun else b""
 
 
 def decode_audio(text: str, format: AudioFormat, param: str) -> bytes:

@@ -36,17 +36,9 @@ def decode_base64(text: str, param: str, code: str = "invalid_audio") -> bytes:
         raise ProtocolError(code, f"{param} is not base64: {error}", param=param) from None
 
 
-def decode_pcm(text: str, param: str) -> bytes:
-    """s16le PCM from base64. Raises ProtocolError naming `param`."""
-    pcm = decode_base64(text, param)
-    if len(pcm) % SAMPLE_BYTES:
-        raise ProtocolError("invalid_audio", f"{param} holds {len(pcm)} bytes: 16-bit PCM has an even number", param=param)
-    return pcm
-
-
-def encode_pcm(pcm: bytes) -> str:
-    """base64 of s16le PCM."""
-    return base64.b64encode(pcm).decode("ascii")
+def encode_base64(data: bytes) -> str:
+    """base64 of bytes."""
+    return base64.b64encode(data).decode("ascii")
 
 
 def decode_picture(url: str, param: str) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.protocol.errors import ProtocolError
-from server.protocol.media import encode_pcm
+from server.protocol.media import encode_base64
 from server.protocol.session_object import SessionObject
 
 ServerEvent = dict[str, Any]
@@ -149,8 +149,9 @@ def content_part_done(place: Place, part: dict[str, Any]) -> ServerEvent:
     return {"type": "response.content_part.done", **place.of_part(), "part": part}
 
 
-def audio_delta(place: Place, pcm: bytes) -> ServerEvent:
-    return {"type": "response.output_audio.delta", **place.of_part(), "delta": encode_pcm(pcm)}
+def audio_delta(place: Place, audio: bytes) -> ServerEvent:
+    """`audio` is in the format of the response (`audio_formats.AudioOut`)."""
+    return {"type": "response.output_audio.delta", **place.of_part(), "delta": encode_base64(audio)}
 
 
 def audio_done(place: Place) -> ServerEvent:

@@ -12,7 +12,7 @@ from openai.types.realtime import RealtimeClientEvent
 import omni_core.errors
 from server.protocol.errors import ERROR_CODES, ProtocolError, as_protocol_error
 from server.protocol.events import ClientEvent, ConversationItemCreate, ResponseCreate
-from server.protocol.media import decode_pcm, encode_pcm, ms_to_samples, samples_to_ms
+from server.protocol.media import decode_base64, encode_base64, ms_to_samples, samples_to_ms
 from server.protocol.wire import parse, serialise
 from tests.session.harness import Talk, names
 
@@ -77,9 +77,9 @@ def test_every_event_of_the_protocol_is_known() -> None:
     assert ours - theirs == {"input_image_buffer.append", "omni.playback"}
 
 
-def test_pcm_keeps_every_byte() -> None:
-    pcm = bytes(range(256))
-    assert decode_pcm(encode_pcm(pcm), "audio") == pcm
+def test_audio_keeps_every_byte() -> None:
+    every_byte = bytes(range(256))
+    assert decode_base64(encode_base64(every_byte), "audio") == every_byte
     assert samples_to_ms(ms_to_samples(1234)) == 1234
 
 

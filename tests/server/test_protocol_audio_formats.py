@@ -72,6 +72,7 @@ def test_what_a_telephone_can_not_carry_does_not_fold_into_what_it_can() -> None
 def test_no_sample_is_held_back(format: G711Format) -> None:
     into, out = AudioIn(format), AudioOut(format)
     assert [len(into.push(bytes(n))) for n in (160, 1, 0, 7)] == [960, 6, 0, 42]
+    assert out.flush() == b""  # nothing was said
     assert sum(len(out.push(bytes(2 * n))) for n in (480, 1, 0, 1, 1)) == 161
     assert len(out.flush()) == 12
 
