@@ -15,6 +15,7 @@ from server.session.messages import (
     CancelResponse,
     Close,
     Expired,
+    SpeechProbability,
     TranscriptFailed,
     TranscriptFinished,
     TranscriptText,
@@ -36,6 +37,7 @@ SPOKEN = [
     "rate_limits.updated",
 ]
 FRAME = silence(1000)[: 2 * 2048]
+SECOND = base64_audio(silence(1000))
 
 
 def finished(response_id: str, complete: bool = True) -> AnswerFinished:
@@ -99,6 +101,17 @@ class TestDetectedTurns:
         talk = Talk(limits=Limits(buffer_s=2.0))
         for _ in range(50):
             assert names(talk.hear(1000)) == []
+
+    def test_an_hour_of_silence_is_nothing(self) -> None:
+        talk = Talk()
+        for second in range(1, 3601):
+            assert names(talk.send("input_audio_buffer.append", audio=SECOND)) == ["DetectSpeech"]
+            assert talk.feed(SpeechProbability(second * RATE, 0.0)) == []
+        assert len(talk.session._microphone._buffer._pcm) <= 2 * RATE
+        talk._judged = 3600 * RATE
+        out = talk.turn()
+        assert only(out, STARTED)["audio_start_ms"] == pytest.approx(3_600_000 + 400 - 300, abs=64)
+        assert "StartResponse" in names(out)
 
     def test_create_response_false_only_commits(self) -> None:
         talk = Talk(audio={"input": {"turn_detection": {"type": "server_vad", "create_response": False}}})
@@ -302,6 +315,24 @@ class TestResponses:
         assert names(out) == ["CancelResponse", *SPOKEN]
         assert out[0] == CancelResponse(id)
         assert only(out, "response.done")["response"]["status_details"]["reason"] == "client_cancelled"
+
+    @pytest.mark.parametrize("made", [[], ["text"], ["text", "audio"], ["audio", "finish"]], ids="+".join)
+    def test_cancelled_at_any_moment_it_leaves_nothing_behind(self, made: list[str]) -> None:
+        talk = Talk(memory_turns=2)
+        id = talk.started(talk.turn()).response_id
+        events = {"text": AnswerText(id, "Hello there"), "audio": AnswerAudio(id, silence(1000)), "finish": finished(id)}
+        for what in made:
+            talk.feed(events[what])
+        out = talk.send("response.cancel", event_id="mine")
+        if "finish" in made:
+            assert (error_code(out), only(out, "error")["error"]["event_id"]) == ("response_cancel_not_active", "mine")
+        else:
+            assert names(out) == ["CancelResponse", *SPOKEN]
+        assert names([output for event in events.values() for output in talk.feed(event)]) == []
+        talk.wait(2000)
+        assert talk.session.state is State.IDLE
+        start = talk.started(talk.turn())  # a later turn works
+        assert start.history == ((("", "Hello there"),) if "text" in made and "audio" in made else ())
 
     @pytest.mark.parametrize("fields", [{}, {"response_id": "resp_unknown"}])
     def test_cancel_with_nothing_active(self, fields: dict) -> None:
