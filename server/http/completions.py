@@ -77,7 +77,7 @@ class ChatCompletions:
                 raise ProtocolError("unsupported_format", f"audio.format {chat.format!r} can't be streamed: use pcm16", param="audio.format")
         question = await asyncio.to_thread(read_question, chat.messages, call.engine.info, speaks=chat.speaks, said=self._words)
         tokens = chat.max_completion_tokens or chat.max_tokens
-        limit = {} if tokens is None else {"max_steps": steps(tokens, speaks=chat.speaks)}
+        limit: dict[str, Any] = {} if tokens is None else {"max_steps": steps(tokens, speaks=chat.speaks)}
         base = {"id": new_id("chatcmpl"), "created": int(time.time()), "model": chat.model or call.engine.info.model}
         events = await call.ask(
             GenerateRequest(

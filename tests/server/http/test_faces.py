@@ -30,30 +30,31 @@ def user(*parts: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_refusals_have_a_status_and_openai_s_body(server: Server, question: Question) -> None:
+    refused: list[tuple[str, dict[str, Any], int, str]] = [
+        ("/v1/nothing", {}, 404, "not_found"),
+        ("/v1/models", {}, 405, "method_not_allowed"),
+        (SPEECH, {"content": b"{"}, 400, "invalid_json"),
+        (SPEECH, {"json": {}}, 400, "missing_required_parameter"),
+        (SPEECH, {"json": {"input": " "}}, 400, "invalid_text"),
+        (SPEECH, {"json": {"input": "x" * 4097}}, 400, "invalid_value"),
+        (SPEECH, {"json": {"input": "Hello", "response_format": "aac"}}, 400, "unsupported_format"),
+        (SPEECH, {"content": b"x" * 20_000_000}, 413, "request_too_large"),
+        (SPEECH, {"data": {"input": "Hello"}}, 415, "unsupported_media_type"),
+        (HEAR, {"json": {}}, 415, "unsupported_media_type"),
+        (HEAR, {"files": {"model": (None, "whisper-1")}}, 400, "missing_required_parameter"),
+        (HEAR, {"files": {"file": b"?"}}, 400, "invalid_audio"),
+        (HEAR, {"files": {"file": question.flac, "response_format": (None, "srt")}}, 400, "invalid_value"),
+        (HEAR, {"files": {"file": question.flac, "temperature": (None, "11")}}, 400, "invalid_value"),
+        (CHAT, {"json": {"messages": []}}, 400, "invalid_value"),
+        (CHAT, {"json": {"messages": [{"role": "assistant", "content": "Hello"}]}}, 400, "invalid_value"),
+        (CHAT, user({"type": "file", "file": {}}), 400, "invalid_value"),
+        (CHAT, user({"type": "input_audio", "input_audio": {"data": "?"}}), 400, "invalid_base64"),
+        (CHAT, user({"type": "image_url", "image_url": "https://example.com/cat.png"}), 400, "invalid_image"),
+        (CHAT, user({"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": PICTURE}}), 400, "task_not_supported"),
+        ("/chat", {"json": {"audio": "", "stream_stride": 4}}, 400, "invalid_audio"),
+    ]
     async with http(server) as client:
-        for path, body, status, code in (
-            ("/v1/nothing", {}, 404, "not_found"),
-            ("/v1/models", {}, 405, "method_not_allowed"),
-            (SPEECH, {"content": b"{"}, 400, "invalid_json"),
-            (SPEECH, {"json": {}}, 400, "missing_required_parameter"),
-            (SPEECH, {"json": {"input": " "}}, 400, "invalid_text"),
-            (SPEECH, {"json": {"input": "x" * 4097}}, 400, "invalid_value"),
-            (SPEECH, {"json": {"input": "Hello", "response_format": "aac"}}, 400, "unsupported_format"),
-            (SPEECH, {"content": b"x" * 20_000_000}, 413, "request_too_large"),
-            (SPEECH, {"data": {"input": "Hello"}}, 415, "unsupported_media_type"),
-            (HEAR, {"json": {}}, 415, "unsupported_media_type"),
-            (HEAR, {"files": {"model": (None, "whisper-1")}}, 400, "missing_required_parameter"),
-            (HEAR, {"files": {"file": b"?"}}, 400, "invalid_audio"),
-            (HEAR, {"files": {"file": question.flac, "response_format": (None, "srt")}}, 400, "invalid_value"),
-            (HEAR, {"files": {"file": question.flac, "temperature": (None, "11")}}, 400, "invalid_value"),
-            (CHAT, {"json": {"messages": []}}, 400, "invalid_value"),
-            (CHAT, {"json": {"messages": [{"role": "assistant", "content": "Hello"}]}}, 400, "invalid_value"),
-            (CHAT, user({"type": "file", "file": {}}), 400, "invalid_value"),
-            (CHAT, user({"type": "input_audio", "input_audio": {"data": "?"}}), 400, "invalid_base64"),
-            (CHAT, user({"type": "image_url", "image_url": "https://example.com/cat.png"}), 400, "invalid_image"),
-            (CHAT, user({"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": PICTURE}}), 400, "task_not_supported"),
-            ("/chat", {"json": {"audio": "", "stream_stride": 4}}, 400, "invalid_audio"),
-        ):
+        for path, body, status, code in refused:
             reply = await client.post(path, **body)
             assert (reply.status_code, reply.json()["error"]["code"]) == (status, code), (path, reply.text)
             assert reply.json()["error"]["message"]
@@ -83,7 +84,7 @@ async def test_more_requests_than_places_are_asked_to_come_again(serving: Start)
 
             body_here = asyncio.Event()
 
-            async def slowly() -> Any:
+            async def slowly() -> AsyncIterator[bytes]:
                 yield b"{"
                 await body_here.wait()
                 yield b"}"

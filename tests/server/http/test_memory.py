@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import soundfile
+from openai import AsyncOpenAI
 
-from omni_core.engine.request import EngineInfo, Task
+from omni_core.checkpoint import Bundle
+from omni_core.engine.inputs import info_of
+from omni_core.engine.request import Task
 from server.http.questions import Message, read_question
 from server.http.sound import to_base64
-from tests.server.conftest import Server
-from tests.server.http.conftest import Connect
 
 
 def user(content: Any) -> dict[str, Any]:
@@ -25,7 +27,7 @@ def recording() -> dict[str, Any]:
     return {"type": "input_audio", "input_audio": {"data": to_base64(buffer.getvalue()), "format": "wav"}}
 
 
-def test_a_turn_is_what_was_asked_with_the_next_answer() -> None:
+def test_a_turn_is_what_was_asked_with_the_next_answer(bundle: Bundle) -> None:
     """The words of an earlier recording are not known; those of a spoken answer are, by its id, until it is forgotten."""
     earlier = [
         user("First"),
@@ -38,17 +40,17 @@ def test_a_turn_is_what_was_asked_with_the_next_answer() -> None:
     ]
     picture = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/"}}
     messages = [Message.model_validate(message) for message in [*earlier, user([picture, {"type": "text", "text": "Now?"}])]]
-    info = EngineInfo("seeing", 24_000, tuple(Task), None, listener=False, memory_turns=5)
+    info = replace(info_of(bundle), tasks=tuple(Task), memory_turns=5)
     question = read_question(messages, info, speaks=True, said=lambda id: {"audio-2": "Two"}.get(id, ""))
     assert (question.task, question.text, question.audio, question.image) == (Task.VT1A2, "Now?", None, b"\xff\xd8\xff")
     assert question.history == (("First", "One"), ("", "Two"))
 
 
-async def test_a_spoken_answer_can_be_referred_to(server: Server, stock: Connect) -> None:
+async def test_a_spoken_answer_can_be_referred_to(stock: AsyncOpenAI) -> None:
     """The model's words make no sense, so that their place in the prompt has to show that they were told to it."""
 
     async def ask(*messages: dict[str, Any], **options: Any) -> Any:
-        return await stock(server).chat.completions.create(model="any", messages=list(messages), max_tokens=96, **options)  # type: ignore[arg-type]
+        return await stock.chat.completions.create(model="any", messages=list(messages), max_tokens=96, **options)  # type: ignore[arg-type]
 
     spoken = {"modalities": ["text", "audio"], "audio": {"voice": "any", "format": "wav"}, "temperature": 5, "seed": 1}
     audio = (await ask(user("Hello"), **spoken)).choices[0].message.audio

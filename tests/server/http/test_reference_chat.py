@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from typing import Any
 
 import httpx
 import pytest
 
 from omni_core.checkpoint import Bundle
 from tests.server.conftest import Server
-from tests.server.http.conftest import Question
+from tests.server.http.conftest import Question, same_sound
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def bundle(nano: Bundle) -> Bundle:
     return nano
 
 
-async def as_the_demos_do(server: Server, body: dict[str, object]) -> tuple[list[bytes], str]:
+async def as_the_demos_do(server: Server, body: dict[str, Any]) -> tuple[list[bytes], str]:
     """The parts of sound, and the text: webui/omni_streamlit.py and omni_gradio.py of gpt-omni/mini-omni2 split in this way."""
     sound, text, buffer = [], "", b""
     async with httpx.AsyncClient(trust_env=False, timeout=60) as client, client.stream("POST", f"{server.http}/chat", json=body) as response:
@@ -41,8 +42,8 @@ async def test_the_demos_hear_and_read_the_whole_answer(server: Server, question
     requests = ({"audio": audio}, {"audio": audio, "stream_stride": 4, "max_tokens": 2048}, {"audio": audio, "max_tokens": 20})
     (sound, text), (strided, same), (cut, _) = await asyncio.gather(*(as_the_demos_do(server, request) for request in requests))
     assert text == question.answer
-    assert len(b"".join(sound)) > 2 * 24_000
     assert all(len(part) % 2 == 0 for part in sound)
-    assert (same, b"".join(strided)) == (text, b"".join(sound))
+    assert same == text
+    assert same_sound(b"".join(strided), b"".join(sound))
     assert len(strided) < len(sound) / 2
     assert 0 < len(b"".join(cut)) < len(b"".join(sound))
