@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _FASTEST = 40  # characters a second: what lies further on can't have been said, and need not be looked at
 _CHARACTERS = 100  # and so many in any case
+_UNLIKE = 0.4  # share of a transcription's letters that are wrong, from which on it is of something else
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,21 @@ class Spoken:
 def match(text: str, transcript: str, seconds: float) -> int:
     """Characters of `text` that `transcript`, of its first `seconds` seconds as they were spoken, holds; whole words.
 
-    It is the beginning with the fewest letters to add, drop or change. Raises TextError when the text holds no words.
+    It is the beginning with the fewest letters to add, drop or change. Raises TextError when the text holds no words, EngineError when the
+    transcription is nothing like it: a model that can't read its own voice knows less than the clock.
     """
     spoken = Spoken.of(text, seconds)
     wanted = np.frombuffer(spoken.letters.encode(), np.uint8)
     places = np.arange(len(wanted) + 1)
     cost = places.copy()  # [j]: edits from what was read of the transcript to the first j letters
-    for letter in " ".join(normalise(transcript)).encode():
+    read = " ".join(normalise(transcript)).encode()
+    for letter in read:
         changed = np.concatenate([[cost[0] + 1], np.minimum(cost[:-1] + (wanted != letter), cost[1:] + 1)])
         cost = np.minimum.accumulate(changed - places) + places
-    return spoken.characters[int(cost[list(spoken.ends)].argmin())]
+    words = cost[list(spoken.ends)]
+    if not read or words.min() > _UNLIKE * len(read):
+        raise EngineError(f"the transcription {transcript[:40]!r} is nothing like the text: estimate by time what was said of it")
+    return spoken.characters[int(words.argmin())]
 
 
 class Alignment:

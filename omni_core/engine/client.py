@@ -266,8 +266,8 @@ class EngineClient:
 
     def _deliver_aligned(self, results: Sequence[tuple[str, int | OmniError]]) -> None:
         for id, result in results:
-            future = self._alignments.pop(id)
-            if future.done():  # who asked has gone
+            future = self._alignments.pop(id, None)
+            if future is None or future.done():  # closed meanwhile, or who asked has gone
                 continue
             if isinstance(result, OmniError):
                 future.set_exception(result)
