@@ -1,4 +1,4 @@
-"""The HTTP application: the WebSocket face, health, the list of models, and a page that says where to go on."""
+"""The HTTP application: the WebSocket face, health, the list of models, and the page."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, WebSocket
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 from server.connection import Connection
 from server.gate.auth import ApiKeys, presented_keys
 from server.gate.client_secrets import ClientSecrets
 from server.http import add_http_faces
+from server.page import add_page_files, page
 from server.protocol.dialects import HEADER, Dialect
 from server.settings import Settings
 
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
     from omni_core.engine.client import EngineClient
 
 _SUBPROTOCOL = "realtime"
-
-_LANDING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Omni Duplex</title>
-<style>body{{font:1rem/1.6 system-ui;max-width:42rem;margin:3rem auto;padding:0 1rem}}code{{background:#8882;padding:.1em .3em}}</style>
-<h1>Omni Duplex</h1>
-<p>The server is running with the model <code>{model}</code>. It speaks the OpenAI Realtime protocol at <code>{url}</code>.</p>
-<p>Ask it something: <code>omni talk question.wav --url {url}</code></p>
-<p><a href="/v1/models">models</a> · <a href="/readyz">readiness</a></p></html>
-"""
 
 
 def create_app(settings: Settings, engine: EngineClient) -> FastAPI:
@@ -57,12 +50,14 @@ def create_app(settings: Settings, engine: EngineClient) -> FastAPI:
 
     @app.get("/")
     async def landing(request: Request) -> Response:
+        if settings.page is not None and "text/html" in request.headers.get("accept", ""):
+            return page(settings.page)
         scheme = "wss" if request.url.scheme == "https" else "ws"
-        url = f"{scheme}://{request.url.netloc}/v1/realtime"
-        model = engine.info.model if engine.healthy else "(not ready)"
-        if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(_LANDING.format(model=model, url=url))
-        return JSONResponse({"name": "omni-duplex", "model": model, "realtime": url, "models": "/v1/models", "ready": "/readyz"})
+        addresses = {"realtime": f"{scheme}://{request.url.netloc}/v1/realtime", "models": "/v1/models", "ready": "/readyz"}
+        info = engine.info if engine.healthy else None
+        able = {"listens": info is not None and info.listener, "sees": info is not None and any(task.needs_image for task in info.tasks)}
+        about = {"name": "omni-duplex", "model": info.model if info else None, **able, **addresses}
+        return JSONResponse(about, headers={"Vary": "Accept", "Cache-Control": "no-store"})
 
     @app.get("/v1/realtime")
     async def realtime_without_upgrade() -> JSONResponse:
@@ -101,6 +96,8 @@ def create_app(settings: Settings, engine: EngineClient) -> FastAPI:
             sessions.discard(connection)
 
     add_http_faces(app, settings, engine, keys, client_secrets)
+    if settings.page is not None:
+        add_page_files(app, settings.page)
     return app
 
 

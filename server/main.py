@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import signal
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import uvicorn
 from fastapi import FastAPI
@@ -32,15 +32,15 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Prints `listening on http://HOST:PORT ...` once the model is ready.
+def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGINT or SIGTERM. Prints `listening on http://HOST:PORT ...` once the model is ready, and calls `on_ready` with that address.
 
     Raises ConfigError (a busy port, a bad key file or certificate) or whatever kept the model from loading.
     """
-    asyncio.run(_serve(settings))
+    asyncio.run(_serve(settings, on_ready))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, on_ready: Callable[[str], None] | None) -> None:
     settings = _with_certificate(settings)
     listener = _listen(settings)
     with contextlib.closing(listener):
@@ -57,7 +57,9 @@ async def _serve(settings: Settings) -> None:
             if ready.done():
                 try:
                     ready.result()
-                    _announce(settings, engine, listener)
+                    address = _announce(settings, engine, listener)
+                    if on_ready is not None:
+                        on_ready(address)
                 except BaseException:
                     server.stop()
                     await serving
@@ -114,7 +116,8 @@ def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     )
 
 
-def _announce(settings: Settings, engine: EngineClient, listener: socket.socket) -> None:
+def _announce(settings: Settings, engine: EngineClient, listener: socket.socket) -> str:
+    """Say where the server listens; gives that address as this machine's browser reaches it."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     if settings.port_file is not None:
@@ -123,3 +126,4 @@ def _announce(settings: Settings, engine: EngineClient, listener: socket.socket)
     print(f"listening on {scheme}://{shown}:{port} (model {engine.info.model}; Ctrl+C stops it)", flush=True)
     if settings.tls_self_signed:
         print(f"with a certificate of its own making: browsers ask once, other clients are told to trust {settings.tls_cert}", flush=True)
+    return f"{scheme}://{'localhost' if host in ('0.0.0.0', '::') else shown}:{port}/"

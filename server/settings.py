@@ -22,6 +22,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000  #: 0: any free one
     port_file: Path | None = None  #: the port is written here once the server is ready
+    page: Path | None = None  #: a folder with index.html: what a browser gets at `/`; `omni serve` has its own
     api_key_file: Path | None = None  #: one key per line, '#' comments; None: no key is asked for
     tls_cert: Path | None = None  #: a certificate (and its chain) in PEM: the server speaks https and wss
     tls_key: Path | None = None  #: its key

@@ -11,11 +11,14 @@ from clients.commands.arguments import MODEL_HELP, add_command
 
 EXAMPLES = """
 omni serve
+omni serve --open                                  # and talk to it in your browser
 omni serve --host 0.0.0.0 --port 9000 --api-key-file keys.txt
 omni serve --host 0.0.0.0 --tls-self-signed        # https and wss: what a browser on another machine needs for its microphone
 omni serve --model gpt-omni/mini-omni2 --device cuda
 OMNI_MAX_SESSIONS=8 omni serve                     # each option has such a variable; the option wins
 """
+
+_PAGE = Path(__file__).resolve().parents[1] / "browser"
 
 #: Options that replace the setting of the same name.
 _OPTIONS = (
@@ -47,6 +50,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--tls-self-signed", action="store_true", default=None, help="... with a certificate made for this machine, and kept")
     parser.add_argument("--max-sessions", type=int, metavar="N", help="connections at once; default: 64")
     parser.add_argument("--slots", type=int, metavar="N", help="answers made at once; more wait; default: 8")
+    parser.add_argument("--open", action="store_true", help="open the page in this machine's browser once the server is ready")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: %(default)s")
 
 
@@ -60,5 +64,14 @@ def run(args: argparse.Namespace) -> int:
 
     logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
     given = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
-    serve(dataclasses.replace(Settings.from_environment(os.environ), **given))
+    settings = dataclasses.replace(Settings.from_environment(os.environ), **given)
+    serve(dataclasses.replace(settings, page=settings.page or _PAGE), _open if args.open else None)
     return 0
+
+
+def _open(address: str) -> None:
+    """In a thread: a browser that runs in the terminal comes back when it is closed."""
+    import threading
+    import webbrowser
+
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
