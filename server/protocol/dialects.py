@@ -50,7 +50,7 @@ class Dialect:
 
     def __init__(self, beta: bool = False) -> None:
         self.beta = beta
-        self._temperature: Any = _USUAL_TEMPERATURE  # GA has none; beta clients want theirs back
+        self._temperature: float = _USUAL_TEMPERATURE  # GA has none; beta clients want theirs back
 
     @classmethod
     def of(cls, header: str | None, subprotocols: Sequence[str] = ()) -> Dialect:
@@ -63,7 +63,8 @@ class Dialect:
             case {"type": "session.update", "session": dict(session)}:
                 self.beta = self.beta or (any(key in _PLACES for key in session) and not any(key in _GA_KEYS for key in session))
                 if self.beta:
-                    self._temperature = session.get("temperature", self._temperature)
+                    if isinstance(session.get("temperature"), float | int):
+                        self._temperature = session["temperature"]
                     return {**event, "session": _nested(session, "session")}
             case {"type": "response.create", "response": dict(response)} if self.beta:
                 return {**event, "response": _nested(response, "response")}
