@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from omni_core.engine.request import EngineInfo, Task
 from server.http.call import Body
-from server.http.sound import from_base64, read_sound
+from server.http.sound import decode_sound
 from server.protocol.errors import ProtocolError
 from server.protocol.media import decode_picture
 from server.session.memory import History, recent_turns
@@ -100,8 +100,7 @@ def _media(message: Message, param: str, info: EngineInfo) -> tuple[NDArray[np.f
             case Part(type="input_audio", input_audio=InputAudio(data=data)):
                 if audio is not None:
                     raise ProtocolError("invalid_value", f"{where}: a turn has one recording: join them into one", param=where)
-                file = from_base64(data, f"{where}.input_audio.data")
-                audio, rate = read_sound(file, info.max_audio_s, f"{where}.input_audio.data")
+                audio, rate = decode_sound(data, info.max_audio_s, f"{where}.input_audio.data")
             case Part(type="image_url", image_url=ImageUrl(url=url)):
                 image = decode_picture(url, f"{where}.image_url.url")
             case Part(type="text", text=str()):

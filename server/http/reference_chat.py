@@ -14,7 +14,7 @@ from starlette.responses import Response
 from omni_core.audio import to_s16le
 from omni_core.engine.request import AudioChunk, GenerateRequest, Task, TextDelta
 from server.http.call import Body, Call, Event, new_id
-from server.http.sound import from_base64, read_sound
+from server.http.sound import decode_sound, from_base64
 
 _FRAME_BYTES = 2 * 2048  # of a codec frame: 2,048 samples of 16 bits
 _BOUNDARY = b"\r\n--frame\r\n"
@@ -31,7 +31,7 @@ class _Chat(Body):
 async def chat(call: Call) -> Response:
     """A spoken answer to speech, with or without a picture."""
     wanted = call.json(_Chat)
-    audio, rate = await asyncio.to_thread(read_sound, from_base64(wanted.audio, "audio"), call.engine.info.max_audio_s, "audio")
+    audio, rate = await asyncio.to_thread(decode_sound, wanted.audio, call.engine.info.max_audio_s, "audio")
     image = from_base64(wanted.image, "image") if wanted.image else None
     task = Task.VA1A2 if image else Task.A1A2
     request = GenerateRequest(new_id("chat"), task, audio=audio, sample_rate=rate, image=image, max_steps=wanted.max_tokens)

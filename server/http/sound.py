@@ -68,6 +68,11 @@ def read_sound(data: bytes, max_s: float | None, param: str) -> tuple[NDArray[np
     return check_samples(wave, param), rate
 
 
+def decode_sound(text: str, max_s: float | None, param: str) -> tuple[NDArray[np.float32], int]:
+    """The same of a file in base64."""
+    return read_sound(from_base64(text, param), max_s, param)
+
+
 def _read(file: soundfile.SoundFile, limit_s: float) -> NDArray[np.float32] | None:
     """All samples, or None for more than `limit_s`."""
     blocks, length, most = [np.zeros(0, np.float32)], 0, int(limit_s * file.samplerate)
