@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clients.commands.arguments import add_command, add_json, add_model, print_json
 
 if TYPE_CHECKING:
-    from omni_core.evaluation.results import Evaluation
+    from omni_core.evaluation.results import Evaluation, Suite
 
 EXAMPLES = """
 omni eval qa                                       # spoken questions: the test material, or what is bundled
@@ -20,6 +21,7 @@ omni eval all --report report                      # everything, with a page to 
 omni eval asr --manifest my/recordings.jsonl --json
 omni eval codec                                    # needs `omni data codec` and the extra train
 omni eval irq                                      # needs `omni data scenes`
+omni eval duplex --limit 10 --report report        # conversations in real time, with a server of its own; needs espeak-ng and flite
 """
 
 ABOUT = {
@@ -28,6 +30,7 @@ ABOUT = {
     "vision": "questions about pictures",
     "irq": "stopping when told to",
     "codec": "held-out sentences through the codec",
+    "duplex": "conversations: taking turns, interrupting, echo",
 }
 
 
@@ -35,7 +38,8 @@ def add(commands: Any) -> None:
     """Declare the command."""
     parser = add_command(commands, "eval", run, "measure how well a model hears, sees, answers, speaks and knows when to stop", EXAMPLES)
     suites = "; ".join(f"{name}: {what}" for name, what in ABOUT.items())
-    parser.add_argument("suite", choices=(*ABOUT, "all"), help=f"{suites}; all: these and the sound of the answers")
+    everything = "all: these but duplex, which takes real time, and the sound of the answers"
+    parser.add_argument("suite", choices=(*ABOUT, "all"), help=f"{suites}; {everything}")
     add_model(parser)
     parser.add_argument(
         "--manifest",
@@ -45,6 +49,7 @@ def add(commands: Any) -> None:
         "default: that of `omni data test`",
     )
     parser.add_argument("--listen", action="store_true", help="qa: also pocketsphinx's word error rate, on the answers and on flite's own voice")
+    parser.add_argument("--url", metavar="URL", help="duplex: a server that runs, such as ws://127.0.0.1:8000/v1/realtime; default: one of its own")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="where `omni data` wrote; default: %(default)s")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of what is drawn: the choice under --limit, scenes; default: %(default)s")
     parser.add_argument("--limit", type=int, metavar="N", help="at most so many questions, clips or commands of each suite")
@@ -57,6 +62,51 @@ def run(args: argparse.Namespace) -> int:
     import datetime
     import time
 
+    from rich.console import Console
+
+    from omni_core.errors import ConfigError
+    from omni_core.evaluation.report import write_report
+    from omni_core.evaluation.results import Evaluation
+
+    if args.limit is not None and args.limit < 1:
+        raise ConfigError(f"--limit {args.limit}: measure at least one")
+    if args.url is not None and args.suite != "duplex":
+        raise ConfigError(f"--url is for the suite duplex: {args.suite} loads the model itself")
+    begin = time.perf_counter()
+    found = _conversations(args) if args.suite == "duplex" else _questions(args)
+    evaluation = Evaluation(
+        model=found.model,
+        machine=found.machine,
+        date=datetime.date.today().isoformat(),
+        command=_command(args),
+        seed=args.seed,
+        seconds=time.perf_counter() - begin,
+        suites=found.suites,
+        not_run=found.not_run,
+    )
+    if args.json:
+        print_json(evaluation.to_json())
+    else:
+        _show(Console(), evaluation)
+    if args.report:
+        path = write_report(evaluation, args.report)
+        if not args.json:
+            print(f"report: {path}")
+    return 0
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the suites gave, and on what."""
+
+    model: str
+    machine: str
+    suites: tuple[Suite, ...]
+    not_run: dict[str, str]
+
+
+def _questions(args: argparse.Namespace) -> _Found:
+    """The suites that ask a model in this process."""
     import torch
     from rich.console import Console
     from rich.progress import track
@@ -64,14 +114,8 @@ def run(args: argparse.Namespace) -> int:
     from clients.commands.demo import QUESTIONS
     from omni_core.checkpoint import load_bundle
     from omni_core.engine.client import default_threads
-    from omni_core.errors import ConfigError
-    from omni_core.evaluation.report import write_report
-    from omni_core.evaluation.results import Evaluation
     from omni_core.evaluation.suites import SUITES, Setting, evaluate
 
-    if args.limit is not None and args.limit < 1:
-        raise ConfigError(f"--limit {args.limit}: measure at least one")
-    begin = time.perf_counter()
     bundle = load_bundle(args.model, args.device)
     if bundle.model.device.type == "cpu":
         torch.set_num_threads(default_threads(bundle))
@@ -88,25 +132,20 @@ def run(args: argparse.Namespace) -> int:
     )
     names = list(SUITES) if args.suite == "all" else ["qa", "speech"] if args.suite == "qa" and args.listen else [args.suite]
     suites, not_run = evaluate(names, setting, keep_going=args.suite == "all")
-    evaluation = Evaluation(
-        model=bundle.name,
-        machine=_machine(bundle.model.device),
-        date=datetime.date.today().isoformat(),
-        command=_command(args),
-        seed=args.seed,
-        seconds=time.perf_counter() - begin,
-        suites=tuple(suites),
-        not_run=not_run,
-    )
-    if args.json:
-        print_json(evaluation.to_json())
-    else:
-        _show(Console(), evaluation)
-    if args.report:
-        path = write_report(evaluation, args.report)
-        if not args.json:
-            print(f"report: {path}")
-    return 0
+    return _Found(bundle.name, _machine(bundle.model.device), tuple(suites), not_run)
+
+
+def _conversations(args: argparse.Namespace) -> _Found:
+    """The suite that talks to a server."""
+    from clients.commands.duplex import Setting, measure
+    from omni_core.checkpoint.load import pick_device
+
+    machine = _machine(pick_device("cpu" if args.url else args.device))
+    setting = Setting(args.model, args.device, args.url, args.manifest, args.data, args.seed, args.limit, listenable=args.report is not None)
+    suite, not_run = measure(setting)
+    if args.url is not None:
+        return _Found(f"the server at {args.url}", f"its machine, the users on {machine}", (suite,), not_run)
+    return _Found(args.model, machine, (suite,), not_run)
 
 
 def _show(console: Any, evaluation: Evaluation) -> None:
@@ -153,6 +192,7 @@ def _command(args: argparse.Namespace) -> str:
     options = {
         "--model": args.model if args.model != "nano" else None,
         "--device": args.device if args.device != "auto" else None,
+        "--url": args.url,
         "--manifest": args.manifest,
         "--data": args.data if args.data != Path("data") else None,
         "--limit": args.limit,

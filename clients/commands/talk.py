@@ -19,6 +19,7 @@ omni talk question.wav
 omni talk first.flac second.wav --out answer.wav --json
 omni talk question.wav --image photo.jpg
 omni talk story.wav --barge-in stop.wav@1.5        # talk into the answer after 1.5 s
+omni talk story.wav --barge-in mhm.wav@1.5 --no-interrupt   # only "stop omni" may stop it
 omni talk question.wav --manual                    # say that the turn is over instead of falling silent
 """
 
@@ -33,6 +34,10 @@ def add(commands: Any) -> None:
         "--out", type=Path, default=Path("answer.wav"), metavar="FILE", help="where the answer goes (then answer-2.wav ...); default: %(default)s"
     )
     parser.add_argument("--barge-in", type=file_at, metavar="FILE@S", help="say FILE into the first answer, S seconds after it began")
+    parser.add_argument(
+        "--turn-detection", choices=("server", "semantic"), help="turns end by silence, or by meaning too; default: as the server has it"
+    )
+    parser.add_argument("--no-interrupt", action="store_true", help="speech does not interrupt an answer: only the command to stop does")
     parser.add_argument("--manual", action="store_true", help="end each turn by commit, with the server's turn detection off")
     parser.add_argument("--play", action="store_true", help="play the answers too (needs the package sounddevice)")
     parser.add_argument("--api-key", metavar="KEY", help="the server's key, if it wants one")
@@ -47,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from clients.errors import ClientError
     from clients.python.audio import save_audio
 
-    if args.manual and args.barge_in:
-        raise ClientError("--manual turns the server's listening off, so --barge-in can't be heard; drop one of them")
+    if args.manual and (args.barge_in or args.no_interrupt or args.turn_detection):
+        raise ClientError("--manual turns the server's listening off: drop it, or --barge-in, --no-interrupt and --turn-detection")
     turns = asyncio.run(_talk(args))
     saved = [(turn, save_audio(_numbered(args.out, index), turn.audio)) for index, turn in enumerate(turns, 1) if len(turn.audio)]
     paths = {id(turn): path for turn, path in saved}
@@ -57,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         for turn in turns:
             print(describe(turn, paths.get(id(turn))))
-    if args.barge_in and not any(turn.heard is not None for turn in turns):
-        print("the answer was not interrupted: it was over before, or the server heard no speech in it", file=sys.stderr)
+    if args.barge_in and not any(turn.interrupted for turn in turns):
+        heard = "no command" if args.no_interrupt else "no speech"
+        print(f"the answer was not interrupted: it was over before, or the server heard {heard} in {args.barge_in[0].name}", file=sys.stderr)
     return 0 if all(turn.answer.status in ("completed", "cancelled") for turn in turns) else 1
 
 
@@ -76,7 +82,9 @@ async def _talk(args: argparse.Namespace) -> list[Turn]:
 
             speaker = stack.enter_context(Speaker())
         async with RealtimeClient.connect(args.url, api_key=args.api_key, extensions=True) as client:
-            conversation = Conversation(client, manual=args.manual, timeout_s=args.timeout, timings=True)
+            chosen = args.turn_detection or args.no_interrupt
+            detection = {"type": f"{args.turn_detection or 'server'}_vad", "interrupt_response": not args.no_interrupt} if chosen else None
+            conversation = Conversation(client, manual=args.manual, turn_detection=detection, timeout_s=args.timeout, timings=True)
             if speaker:
                 conversation.on_audio, conversation.on_stop = speaker.play, speaker.stop
             turns = await conversation.run(utterances, image=image, barge_in=barge_in)
@@ -98,13 +106,20 @@ def describe(turn: Turn, path: Path | None) -> str:
         parts.append(f"RTF {figures['rtf']}")
     parts.append(f"{turn.player.underruns} underrun{'' if turn.player.underruns == 1 else 's'}")
     lines = [turn.question, f"  > {turn.answer.text.strip() or '(no words)'}", f"    {', '.join(parts)}"]
-    if turn.heard is not None:
-        lines.append(f"    interrupted after {turn.heard / turn.player.rate:.2f} s")
+    if turn.interrupted:
+        lines.append(f"    interrupted after {figures['interrupted_at_ms']} ms of it{_silenced(figures)}")
+        lines += [] if turn.kept is None else [f"    the server kept: {turn.kept}"]
     elif turn.answer.status != "completed":
         lines.append(f"    {turn.answer.status}: {turn.answer.reason or 'no reason given'}")
     if path is not None:
         lines.append(f"    saved as {path}")
     return "\n".join(lines)
+
+
+def _silenced(figures: dict[str, object]) -> str:
+    if figures["end_to_silence_ms"] is None:
+        return ""
+    return f", {figures['onset_to_silence_ms']} ms after the onset and {figures['end_to_silence_ms']} ms after the end of what was said"
 
 
 def _numbered(path: Path, index: int) -> Path:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clients.errors import ClientError
 
 RATE = 24_000  #: samples per second on the wire
+EDGE_DB = -40.0  #: of its peak: where a sound begins and ends
 
 Wave = NDArray[np.float32]  #: [samples], mono, in [-1, 1]
 
@@ -69,6 +70,12 @@ def speech_end(wave: Wave) -> int:
         return len(wave)
     loud = np.flatnonzero(power > power.max() * 1e-4)
     return min(len(wave), (int(loud[-1]) + 1) * window)
+
+
+def edges(wave: Wave) -> tuple[int, int] | None:
+    """The first sample above -40 dB of the peak, and the one after the last; None for silence."""
+    loud = np.flatnonzero(np.abs(wave) > 10 ** (EDGE_DB / 20) * np.abs(wave).max(initial=0.0))
+    return (int(loud[0]), int(loud[-1]) + 1) if len(loud) else None
 
 
 def _reason(error: Exception) -> str:

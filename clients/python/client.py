@@ -165,6 +165,10 @@ class RealtimeClient:
         """Say how much of an answer was heard; returns the event's id."""
         return await self.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=heard_ms)
 
+    async def retrieve(self, item_id: str) -> str:
+        """Ask for an item of the conversation, which comes as `conversation.item.retrieved`; returns the event's id."""
+        return await self.send("conversation.item.retrieve", item_id=item_id)
+
     async def send_text(self, text: str) -> None:
         """Add a written message of the user. Starts no response."""
         await self.send("conversation.item.create", item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]})

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 #: A gap this short is what scheduling does to any process; no listener hears it behind a sound card's own buffer.
 TOLERANCE_S = 0.010
 
+#: A server's clock is not the loudspeaker's: so little of an answer, thrown away at its end, is no interruption.
+TAIL_S = 0.25
+
 
 @dataclass
 class Player:

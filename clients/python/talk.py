@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from clients.errors import ClientError
-from clients.python.audio import RATE, Wave, load_audio, speech_end
+from clients.python.audio import RATE, Wave, edges, load_audio, speech_end
 from clients.python.client import Answer, Event, RealtimeClient
-from clients.python.player import Player
+from clients.python.player import TAIL_S, Player
 
 CHUNK_S = 0.040  #: what browsers send at a time
 CHUNK = round(RATE * CHUNK_S)
@@ -28,6 +28,9 @@ _NOTICES = frozenset({"image_not_supported"})
 
 #: A server that hears a turn begin says so within this time after its last sound.
 ONSET_GRACE_S = 1.0
+
+#: The words of a cut answer that were heard are first estimated, then corrected by listening to them: so long after the cut they are asked for.
+CORRECTED_S = 1.5
 
 #: `omni.response.timings` may follow `response.done`; nobody waits longer for it.
 TIMINGS_GRACE_S = 0.5
@@ -40,6 +43,7 @@ class Utterance:
     name: str
     wave: Wave
     speech_end: int  #: samples up to the end of what is said
+    begun_at: float | None = None  #: when its first sample was said
     said_at: float | None = None  #: when the last sample of speech had been sent
     sent: int = 0
 
@@ -60,7 +64,24 @@ class Turn:
     asked_at: float | None  #: end of the user's speech; None: the answer began inside the file
     first_sound_at: float | None = None
     done_at: float | None = None
-    heard: int | None = None  #: samples heard when it was interrupted; None: heard to the end
+    heard: int | None = None  #: samples heard when it was cut; None: heard to the end
+    cut_at: float | None = None
+    kept: str | None = None  #: what the server then holds for its words
+    barge_in: Utterance | None = None  #: what was said into it
+
+    @property
+    def interrupted(self) -> bool:
+        """It was cut, and not merely of its last sounds."""
+        return self.heard is not None and (self.answer.status == "cancelled" or self.player.samples - self.heard > TAIL_S * RATE)
+
+    def silenced_after_ms(self) -> tuple[float | None, float | None]:
+        """From the first and from the last sample of what interrupted it, above -40 dB of its peak, to the last one that was heard."""
+        said = self.barge_in
+        found = edges(said.wave) if said is not None else None
+        if not self.interrupted or self.cut_at is None or said is None or said.begun_at is None or found is None:
+            return None, None
+        onset, end = (1000.0 * (self.cut_at - said.begun_at - sample / RATE) for sample in found)
+        return onset, end
 
     @property
     def client_ttfa_ms(self) -> float | None:
@@ -77,6 +98,7 @@ class Turn:
     def to_json(self) -> dict[str, object]:
         """The figures, as `omni talk --json` prints them."""
         timings = self.answer.timings or {}
+        from_onset_ms, from_end_ms = self.silenced_after_ms()
         return {
             "question": self.question,
             "answer": self.answer.text,
@@ -88,8 +110,11 @@ class Turn:
             "audio_ms": round(1000 * self.player.samples / RATE),
             "underruns": self.player.underruns,
             "starved_ms": round(1000 * self.player.starved_s),
-            "interrupted": self.heard is not None,
+            "interrupted": self.interrupted,
             "interrupted_at_ms": None if self.heard is None else round(1000 * self.heard / RATE),
+            "onset_to_silence_ms": _rounded(from_onset_ms),
+            "end_to_silence_ms": _rounded(from_end_ms),
+            "kept": self.kept,
         }
 
 
@@ -99,6 +124,7 @@ class Conversation:
 
     client: RealtimeClient
     manual: bool = False  #: end turns by hand instead of letting the server hear their end
+    turn_detection: Event | None = None  #: how the server hears it; None: as it does by default
     timeout_s: float = 60.0  #: longest silence of the server while an answer is due
     timings: bool = False  #: the connection asked for `omni.response.timings`
     on_audio: Callable[[Wave], None] = lambda wave: None  #: e.g. a loudspeaker
@@ -108,7 +134,9 @@ class Conversation:
     _queue: deque[Utterance] = field(default_factory=deque)
     _last: Utterance | None = None  #: the last thing that was or is being said
     _expected: int = 0  #: turns the server has heard begin and not yet answered
-    _truncations: set[str] = field(default_factory=set)
+    _ended_at: float = 0.0  #: when the server last said that somebody had stopped speaking
+    _to_retrieve: tuple[float, str] | None = None  #: when to ask what was kept of which item
+    _asides: set[str] = field(default_factory=set)  #: requests that not every server can fulfil
 
     async def run(
         self, utterances: Sequence[Utterance], *, image: tuple[bytes, str] | None = None, barge_in: tuple[Utterance, float] | None = None
@@ -119,6 +147,8 @@ class Conversation:
         """
         if self.manual:
             await self.client.end_turns_by_hand()
+        elif self.turn_detection is not None:
+            await self.client.update_session(audio={"input": {"turn_detection": self.turn_detection}})
         if image is not None:
             await self.client.send_image(*image)
         microphone = None if self.manual else asyncio.create_task(self._listen())
@@ -148,6 +178,8 @@ class Conversation:
     async def _send_chunk(self, utterance: Utterance) -> None:
         chunk = utterance.wave[utterance.sent : utterance.sent + CHUNK]
         utterance.sent += len(chunk)
+        if utterance.begun_at is None:
+            utterance.begun_at = _now() - CHUNK_S
         await self.client.append(chunk)
         if utterance.said_at is None and utterance.sent >= utterance.speech_end:
             utterance.said_at = _now()
@@ -175,7 +207,10 @@ class Conversation:
             turn = self.turns[-1] if len(self.turns) > before else None
             if interruption and turn and turn.first_sound_at is not None and now >= turn.first_sound_at + interruption[1]:
                 self._say(interruption[0])
-                interruption = None
+                turn.barge_in, interruption = interruption[0], None
+            if self._to_retrieve is not None and now >= self._to_retrieve[0]:
+                self._asides.add(await self.client.retrieve(self._to_retrieve[1]))
+                self._to_retrieve = None
             wait_until = self._settled_at(turn)
             if wait_until is not None and now >= wait_until:
                 return
@@ -184,6 +219,8 @@ class Conversation:
             deadline = wait_until or progress + self.timeout_s
             if interruption and turn and turn.first_sound_at is not None:
                 deadline = min(deadline, turn.first_sound_at + interruption[1])
+            if self._to_retrieve is not None:
+                deadline = min(deadline, self._to_retrieve[0])
             try:
                 async with asyncio.timeout_at(deadline):
                     event = await self.client.receive()
@@ -198,7 +235,12 @@ class Conversation:
         """When there is nothing more to hear; None while something is being said or an answer is due."""
         if turn is None or turn.done_at is None or self._queue or self._expected:
             return None
-        ends = turn.done_at if turn.heard is not None else max(turn.done_at, turn.player.ends() or 0.0)
+        ends = max(turn.done_at, self._ended_at + ONSET_GRACE_S)
+        if turn.heard is None:
+            # What was said into an answer that went on may be answered after it.
+            ends = max(ends, (turn.player.ends() or 0.0) + (ONSET_GRACE_S if turn.barge_in else 0.0))
+        cuts = [cut.cut_at + CORRECTED_S + TIMINGS_GRACE_S for cut in self.turns if cut.cut_at is not None and cut.kept is None]
+        ends = max(ends, *cuts) if cuts else ends
         if self._last and self._last.said_at is not None:
             ends = max(ends, self._last.said_at + ONSET_GRACE_S)
         if self.timings and turn.answer.timings is None:
@@ -212,11 +254,19 @@ class Conversation:
                 error = event["error"]
                 if error.get("code") in _NOTICES:
                     self.notices.append(str(error.get("message")))
-                elif error.get("event_id") not in self._truncations:
+                elif error.get("event_id") not in self._asides:
                     raise ClientError(f"the server says: {error.get('message')}")
             case "input_audio_buffer.speech_started":
                 self._expected = 1
                 await self._interrupt(now)
+            case "input_audio_buffer.speech_stopped":
+                self._expected, self._ended_at = 0, now  # the command to stop is no turn and gets no answer
+            case "input_audio_buffer.committed":
+                self._expected = 0 if self.manual else 1
+            case "conversation.item.retrieved":
+                for turn in self.turns:
+                    if turn.answer.item_id == event["item"]["id"]:
+                        turn.kept = (event["item"].get("content") or [{}])[0].get("transcript")
             case "response.created":
                 self._expected = 0
                 asked = self._last.said_at if self._last else None
@@ -242,13 +292,15 @@ class Conversation:
     async def _interrupt(self, now: float) -> None:
         """The user talks over the answer: the loudspeaker stops, and the server is told what was heard."""
         turn = self.turns[-1] if self.turns else None
-        if turn is None or turn.heard is not None or (turn.done_at is not None and now >= (turn.player.ends() or 0.0)):
+        if turn is None or turn.heard is not None:
             return
-        turn.heard = turn.player.heard(now)
+        if turn.done_at is not None and turn.answer.status != "cancelled" and now >= (turn.player.ends() or 0.0):
+            return
+        turn.heard, turn.cut_at = turn.player.heard(now), now
         self.on_stop()
         if turn.answer.item_id:
-            sent = await self.client.truncate(turn.answer.item_id, round(1000 * turn.heard / RATE))
-            self._truncations.add(sent)
+            self._asides.add(await self.client.truncate(turn.answer.item_id, round(1000 * turn.heard / RATE)))
+            self._to_retrieve = now + CORRECTED_S, turn.answer.item_id
 
     def _turn_of(self, event: Event) -> Turn | None:
         response_id = event.get("response_id") or (event.get("response") or {}).get("id")

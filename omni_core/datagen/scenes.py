@@ -70,7 +70,7 @@ def make_phrases(folder: Path, scale: float = 1.0, seed: int = 1, *, skip_bad: b
     writers = []
     for split, sizes in SIZES.items():
         for name, size in sizes.items():
-            jobs = list(_jobs(name, split, max(1, round(size * scale)), seed))
+            jobs = list(phrase_jobs(name, split, max(1, round(size * scale)), seed))
             shards = split_jobs(jobs, _SHARD_CLIPS)
             writers.append(ShardWriter(folder / "speech", set_name(name, split), CLIP_RATE, shards, make_clip, skip_bad=skip_bad))
     return write_all(writers)
@@ -108,7 +108,8 @@ def set_name(name: str, split: Split) -> str:
     return name if split is Split.TRAIN else f"{name}-test"
 
 
-def _jobs(name: str, split: Split, count: int, seed: int) -> Iterator[Job]:
+def phrase_jobs(name: str, split: Split, count: int, seed: int) -> Iterator[Job]:
+    """The first `count` clips of a set."""
     rng = np.random.default_rng((seed, zlib.crc32(set_name(name, split).encode())))
     texts = _texts(name, split)
     for number in range(count):

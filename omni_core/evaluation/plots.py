@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from html import escape
 from typing import assert_never
 
-from omni_core.evaluation.results import Bars, Figure, Heatmap, Histogram, Plot
+import numpy as np
+from numpy.typing import NDArray
+
+from omni_core.evaluation.results import Bars, Channels, Figure, Heatmap, Histogram, Plot
 from omni_core.evaluation.targets import Unit
 
 _WIDTH = 560
@@ -24,6 +27,8 @@ def draw(plot: Plot) -> str:
             return _histogram(plot)
         case Heatmap():
             return _heatmap(plot)
+        case Channels():
+            return _channels(plot)
         case _:
             assert_never(plot)
 
@@ -120,6 +125,35 @@ def _heatmap(plot: Heatmap) -> str:
                 )
     axes = f"<span>{escape(plot.down)} ↓</span><span>{escape(plot.across)} →</span>"
     return _figure(plot.title, max(left + size + 50, 330), top + size + 6, parts, axes)
+
+
+def _channels(plot: Channels) -> str:
+    """Envelopes, each to its own peak, on one axis of time; every mark a line with its name on a row of its own while rows are free."""
+    left, tall, row, rows = 74, 62, 14, 6
+    width, top = 2 * _WIDTH, 6 + row * rows
+    seconds = max(len(wave) for wave in plot.waves) / plot.sample_rate
+    span, foot = width - left - 10, top + tall * len(plot.waves)
+    parts = [_grid(left, span, foot, range(math.floor(seconds) + 1), seconds, Unit.NUMBER)]
+    for number, (name, wave) in enumerate(zip(plot.names, plot.waves, strict=True)):
+        middle = top + tall * (number + 0.5)
+        outline = _envelope(wave, left, round(span * len(wave) / plot.sample_rate / seconds), middle, 0.46 * tall)
+        parts.append(f'<path class="s{2 * number % _SERIES}" d="{outline}"><title>{escape(name)}</title></path>')
+        parts.append(_text(left - 8, middle + 4, name, "end", "name"))
+    for number, (name, at) in enumerate(sorted(plot.marks, key=lambda mark: mark[1])):
+        x, y = left + span * at / seconds, row * (1 + number % rows)
+        side = "end" if x > 0.8 * width else "start"
+        parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{y - row + 4}" y2="{foot}"><title>{escape(name)}, {at:.2f} s</title></line>')
+        parts.append(_text(x + (4 if side == "start" else -4), y, f"{name} {at:.2f}", side, "value"))
+    return _figure(plot.title, width, foot + 20, parts)
+
+
+def _envelope(wave: NDArray[np.float32], left: float, columns: int, middle: float, tall: float) -> str:
+    """The path around the peaks of `wave` in `columns` columns."""
+    peaks = [float(np.abs(part).max(initial=0.0)) for part in np.array_split(wave, max(1, columns // 2))]
+    loudest = max(*peaks, 1e-3)
+    upper = [f"{left + 2 * n} {middle - tall * peak / loudest:.1f}" for n, peak in enumerate(peaks)]
+    lower = [f"{left + 2 * n} {middle + tall * peak / loudest + 0.6:.1f}" for n, peak in enumerate(peaks)]
+    return f"M{'L'.join(upper)}L{'L'.join(reversed(lower))}Z"
 
 
 def _grid(left: float, span: float, height: float, ticks: Iterable[float], top: float, unit: Unit) -> str:

@@ -150,14 +150,16 @@ def _sample(sample: Sample, room: list[int]) -> str:
     players = "".join(
         f'<span>{escape(label)}</span><audio controls preload="none" src="{_inline("audio/mpeg", data)}"></audio>' for label, data in sounds
     )
+    drawing = draw(sample.plot) if sample.plot else ""
+    kind = "sample wide" if drawing else "sample"
     return (
-        f'<article class="sample"><header><span>{escape(sample.title)}</span><span class="pill {verdict}">{words}</span></header>{picture}'
-        f'<dl>{words_said}</dl><div class="audio">{players}</div></article>'
+        f'<article class="{kind}"><header><span>{escape(sample.title)}</span><span class="pill {verdict}">{words}</span></header>{picture}'
+        f'<dl>{words_said}</dl>{drawing}<div class="audio">{players}</div></article>'
     )
 
 
 def encode_clip(wave: NDArray[np.float32], sample_rate: int) -> bytes:
-    """[N] -> MP3, which every browser plays."""
+    """[N], or [N, 2] of two channels -> MP3, which every browser plays."""
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(wave, -1, 1), sample_rate, format="MP3")
     return buffer.getvalue()

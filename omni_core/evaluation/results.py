@@ -93,7 +93,18 @@ class Heatmap:
     counts: tuple[tuple[int, ...], ...]
 
 
-Plot = Bars | Histogram | Heatmap
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """Sounds over the same time, one above the other, and what happened when."""
+
+    title: str
+    names: tuple[str, ...]
+    waves: tuple[NDArray[np.float32], ...]  #: [N] each
+    sample_rate: int  #: Hz
+    marks: tuple[tuple[str, float], ...] = ()  #: s
+
+
+Plot = Bars | Histogram | Heatmap | Channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +112,7 @@ class Clip:
     """Something to listen to."""
 
     label: str
-    wave: NDArray[np.float32]  #: [N]
+    wave: NDArray[np.float32]  #: [N], or [N, 2]: left and right
     sample_rate: int  #: Hz
 
 
@@ -117,6 +128,7 @@ class Sample:
     earlier: tuple[tuple[str, str], ...] = ()  #: turns before it, oldest first
     clips: tuple[Clip, ...] = ()
     image: bytes | None = None  #: an encoded picture
+    plot: Plot | None = None
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ details { margin: 14px 0; } details > summary { cursor: pointer; font-weight: 60
 details.card > summary + * { margin-top: 10px; }
 .samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(330px, 100%), 1fr)); gap: 14px; margin-top: 14px; }
 .sample { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 14px 16px; font-size: 14px; }
+.sample.wide { grid-column: 1 / -1; } .sample figure { border: 0; padding: 0; margin-top: 10px; }
 .sample header { display: flex; justify-content: space-between; gap: 10px; color: var(--soft); font-size: 12.5px; margin-bottom: 8px; }
 .sample img { width: 112px; height: 112px; border-radius: 8px; border: 1px solid var(--line); float: right; margin: 0 0 8px 12px; }
 .sample dl { margin: 0; display: grid; grid-template-columns: max-content 1fr; gap: 2px 10px; }

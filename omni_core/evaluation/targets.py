@@ -89,6 +89,22 @@ _INTERRUPTION = (
     Goal("irq.near_misses", "Near misses that trigger", 0.05, 0.05),
 )
 
-_FALLING = {goal.figure for goal in (*_SPEECH, *_INTERRUPTION)}
+_DUPLEX = (
+    Goal("duplex.turns.prepared.median", "End of speech to first sound, median", 450, 300, Unit.MS),
+    Goal("duplex.pause.semantic_vad.taken", "A pause of 0.7 s answered too early, semantic_vad", 0.10, 0.05),
+    # 200 ms and the two windows of 32 ms that make speech of a sound
+    Goal("duplex.voice.p95", "Interrupting voice to silence, 95th percentile", 264, 264, Unit.MS),
+    Goal("duplex.command.missed", "“Stop omni” over 10 dB noise missed in a conversation", 0.10, 0.05),
+    Goal("duplex.command.median", "“Stop omni” to silence, median", 350, 350, Unit.MS),
+    Goal("duplex.command.p95", "“Stop omni” to silence, 95th percentile", 550, 550, Unit.MS),
+    Goal("duplex.false_stops", "Stopped by “mm-hm”, near misses or its own echo", 2, 0, Unit.NUMBER),
+)
 
-GOALS = {goal.figure: goal for goal in (*_QUESTIONS, *_SPEECH, *_CODEC, *_INTERRUPTION)}
+_TRUNCATION = (
+    Goal("duplex.truncation.within_one", "Transcript of a cut answer right to one word", 0.90, 0.95),
+    Goal("duplex.truncation.within_two", "… to two words", 1.0, 1.0),
+)
+
+_FALLING = {goal.figure for goal in (*_SPEECH, *_INTERRUPTION, *_DUPLEX)}
+
+GOALS = {goal.figure: goal for goal in (*_QUESTIONS, *_SPEECH, *_CODEC, *_INTERRUPTION, *_DUPLEX, *_TRUNCATION)}

@@ -62,6 +62,9 @@ class _Connection:
                     await self.send("error", error={"type": "invalid_request_error", "message": self.script.error, "event_id": event["event_id"]})
                 case "response.create":
                     self.response = asyncio.create_task(self.answer())
+                case "conversation.item.retrieve":
+                    content = [{"type": "output_audio", "transcript": "word0 word1"}]
+                    await self.send("conversation.item.retrieved", item={"id": event["item_id"], "content": content})
                 case _:
                     pass
 
@@ -81,6 +84,7 @@ class _Connection:
             if self.quiet >= SILENCE:
                 self.speaking = False
                 await self.send("input_audio_buffer.speech_stopped", audio_end_ms=0, item_id="u")
+                await self.send("input_audio_buffer.committed", item_id="u")
                 self.response = asyncio.create_task(self.answer())
 
     async def interrupt(self) -> None:

@@ -77,8 +77,21 @@ async def test_barge_in_stops_the_player_and_says_what_was_heard(script: Script,
     truncate = next(event for event in script.received if event["type"] == "conversation.item.truncate")
     assert truncate["item_id"] == first.answer.item_id
     assert truncate["audio_end_ms"] == round(1000 * first.heard / RATE)
+    figures = first.to_json()
+    assert figures["interrupted"] is True
+    assert figures["onset_to_silence_ms"] < 200  # the server takes the first loud chunk for speech
+    assert figures["end_to_silence_ms"] == pytest.approx(figures["onset_to_silence_ms"] - 300, abs=2)
+    assert figures["kept"] == "word0 word1"
     assert second.question == "stop.wav"
     assert second.heard is None
+
+
+async def test_how_turns_are_taken_is_said_first(script: Script, wav: Path, tmp_path: Path) -> None:
+    command = ["talk", str(wav), "--url", script.url, "--out", str(tmp_path / "a.wav")]
+    assert await asyncio.to_thread(cli.main, [*command, "--turn-detection", "semantic", "--no-interrupt"]) == 0
+    update = script.received[0]["session"]["audio"]["input"]
+    assert update == {"turn_detection": {"type": "semantic_vad", "interrupt_response": False}}
+    assert await asyncio.to_thread(cli.main, [*command, "--manual", "--no-interrupt"]) == 2
 
 
 async def test_a_file_without_speech_and_a_server_that_refuses(script: Script, wav: Path, tmp_path: Path) -> None:
