@@ -129,15 +129,12 @@ def ctc_loss(logits: Tensor, batch: Batch) -> Tensor:
     return F.ctc_loss(steps, batch.targets, batch.lengths * CTC_PER_FEATURE, batch.target_lengths, blank=BLANK, zero_infinity=True)
 
 
-def load_encoder(path: Path, *, ctc: bool = False) -> ChunkedEncoder:
-    """An audio encoder that `omni train encoders` wrote, ready to encode, with its CTC head or without.
+def load_encoder(path: Path) -> ChunkedEncoder:
+    """An audio encoder that `omni train encoders` wrote, ready to encode, with its CTC head: a few KB that find the words in an answer that was cut.
 
     Raises CheckpointError when the file is missing or something else.
     """
     config, weights = read_part(ChunkedEncoderConfig, path)
-    if not ctc:
-        config = dataclasses.replace(config, ctc_vocabulary=0)
-        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(_HEAD)}
     encoder = ChunkedEncoder(config)
     formats.fill(encoder, weights, path)
     return encoder

@@ -96,11 +96,10 @@ def test_a_stopped_run_gives_the_weights_of_an_unbroken_one(trained: Path, confi
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
 
 
-def test_what_is_written_is_read_back_with_and_without_its_head(trained: Path, tmp_path: Path) -> None:
-    wave = torch.randn(RATE)
-    whole, plain = encoders.load_encoder(trained / encoders.FINAL, ctc=True), encoders.load_encoder(trained / encoders.FINAL)
-    assert torch.equal(whole.encode(wave), plain.encode(wave))
-    assert (whole.ctc is None, plain.ctc is None) == (False, True)
+def test_what_is_written_is_read_back_with_its_head(trained: Path, tmp_path: Path) -> None:
+    read, written = encoders.load_encoder(trained / encoders.FINAL).state_dict(), load_file(trained / encoders.FINAL)
+    assert all(torch.equal(tensor, written[name]) for name, tensor in read.items())
+    assert any(name.startswith("ctc.") for name in read)
     with pytest.raises(CheckpointError, match="no such file"):
         encoders.load_encoder(tmp_path / "none.safetensors")
 
