@@ -40,7 +40,7 @@ class ClientSecretsFace:
         request = call.json(_Request)
         asked = request.session or {}
         if len(dumps(asked)) > _SESSION_BYTES:
-            raise ProtocolError("request_too_large", f"The session is longer than {_SESSION_BYTES} bytes: update it later", param="session")
+            raise ProtocolError("request_too_large", f"The session is longer than {_SESSION_BYTES} bytes: shorten it", param="session")
         model = asked.get("model") or call.engine.info.model
         if not isinstance(model, str):
             raise ProtocolError("invalid_value", f"session.model {model!r} is no name", param="session.model")
