@@ -69,7 +69,7 @@ nano: $(STAMP) ## train nano from nothing (hours on 2 cores); into runs/nano, se
 	@set -e; for run in "codec codec" "encoders encoders" "encoders vision" "lm lm" "stage1 stage1" "stage2 stage2" "stage3 stage3"; do \
 		set -- $$run; echo "omni train $$1 --config $(CONFIGS)/$$2.yaml --resume"; $(BIN)/omni train $$1 --config $(CONFIGS)/$$2.yaml --resume; \
 	done
-	cp -r runs/stage3/model runs/nano
+	$(BIN)/omni train ending --config $(CONFIGS)/ending.yaml
 
 wheel: $(STAMP) ## build dist/*.whl
 	$(BIN)/python -m build --wheel
