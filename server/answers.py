@@ -7,11 +7,12 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omni_core.audio import from_s16le, to_s16le
-from omni_core.engine.request import AudioChunk, EngineEvent, EngineInfo, Failed, Finished, FinishReason, GenerateRequest, Task, TextDelta, TurnEnded
-from omni_core.errors import EngineClosed, OmniError
+from omni_core.engine.request import AudioChunk, EngineInfo, Finished, FinishReason, GenerateRequest, Task, TextDelta, TurnEnded
+from omni_core.errors import OmniError
+from server.asking import ask, steps, transcript_steps
 from server.protocol.errors import as_protocol_error
 from server.protocol.media import SAMPLE_RATE, pcm_samples
 from server.session import Abilities
@@ -37,11 +38,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("omni.server")
 
-#: a decode step makes one text token and, in speech, one per audio layer
-_TOKENS_PER_STEP = {True: 8, False: 1}
-#: speech never has more text tokens than these a second, and a few to begin with: a transcript that goes on is a loop, and costs the answers' time
-_TRANSCRIPT_STEPS_PER_S, _TRANSCRIPT_STEPS = 25, 32
-
 
 def abilities(info: EngineInfo) -> Abilities:
     """What a session needs to know of the model."""
@@ -52,7 +48,7 @@ async def answer(engine: EngineClient, command: StartResponse, heard: tuple[str,
     """One response; `heard` is the engine's name for its turn, and the samples of it. It always ends with AnswerFinished or AnswerFailed,
     unless it is closed first."""
     try:
-        async with aclosing(_events(engine, _request(command, heard), timeout_s)) as events:
+        async with aclosing(ask(engine, _request(command, heard), timeout_s)) as events:
             async for event in events:
                 match event:
                     case TurnEnded():
@@ -63,8 +59,6 @@ async def answer(engine: EngineClient, command: StartResponse, heard: tuple[str,
                         yield AnswerText(command.response_id, event.text)
                     case Finished():
                         yield _finished(command.response_id, event)
-                    case Failed():
-                        raise event.error
     except (OmniError, TimeoutError) as error:
         yield AnswerFailed(command.response_id, as_protocol_error(error))
 
@@ -78,17 +72,15 @@ async def transcript(engine: EngineClient, command: StartTranscription, timeout_
             audio=from_s16le(command.audio),
             sample_rate=SAMPLE_RATE,
             background=True,  # nobody waits for it as for an answer
-            max_steps=_TRANSCRIPT_STEPS + _TRANSCRIPT_STEPS_PER_S * pcm_samples(command.audio) // SAMPLE_RATE,
+            max_steps=transcript_steps(pcm_samples(command.audio) / SAMPLE_RATE),
         )
-        async with aclosing(_events(engine, request, timeout_s)) as events:
+        async with aclosing(ask(engine, request, timeout_s)) as events:
             async for event in events:
                 match event:
                     case TextDelta():
                         yield TranscriptText(command.item_id, event.text)
                     case Finished():
                         yield TranscriptFinished(command.item_id)
-                    case Failed():
-                        raise event.error
                     case AudioChunk() | TurnEnded():
                         pass  # of a transcript only the words count
     except (OmniError, TimeoutError) as error:
@@ -106,27 +98,9 @@ async def words_heard(engine: EngineClient, command: FindWords, timeout_s: float
     yield WordsHeard(command.item_id, pcm_samples(command.pcm), characters)
 
 
-async def _events(engine: EngineClient, request: GenerateRequest, timeout_s: float) -> AsyncGenerator[EngineEvent, None]:
-    """The engine's events up to the last; closing this cancels the response and frees its slot. Raises what the engine raises, or TimeoutError."""
-    async with aclosing(engine.generate(request)) as stream:
-        while True:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    event = await anext(stream)
-            except StopAsyncIteration:
-                raise EngineClosed("the engine stopped in the middle of a response") from None
-            except TimeoutError:
-                raise TimeoutError(f"the engine gave no sign of life for {timeout_s:g} s") from None
-            yield event
-            if isinstance(event, Finished | Failed):
-                return
-
-
 def _request(command: StartResponse, heard: tuple[str, int] | None) -> GenerateRequest:
     task = Task(command.task)
-    steps = {}
-    if command.max_output_tokens is not None:
-        steps["max_steps"] = max(1, command.max_output_tokens // _TOKENS_PER_STEP[task.speaks])
+    limit: dict[str, Any] = {} if command.max_output_tokens is None else {"max_steps": steps(command.max_output_tokens, speaks=task.speaks)}
     return GenerateRequest(
         command.response_id,
         task,
@@ -137,7 +111,7 @@ def _request(command: StartResponse, heard: tuple[str, int] | None) -> GenerateR
         text=command.text,
         history=command.history,
         paced=task.speaks,
-        **steps,
+        **limit,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
@@ -16,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from omni_core.engine.request import AudioChunk, Failed, Finished, FinishReason, GenerateRequest, TextDelta, TurnEnded
-from omni_core.errors import EngineClosed
+from omni_core.engine.request import AudioChunk, Finished, FinishReason, GenerateRequest, TextDelta, TurnEnded
+from server.asking import ask
 from server.http.replies import Stream
 from server.protocol.errors import ProtocolError
 from server.settings import Settings
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from omni_core.engine.client import EngineClient
 
 Event = TextDelta | AudioChunk | Finished
-
-#: a decode step makes one text token and, in speech, one per audio layer
-_TOKENS_PER_STEP = {True: 8, False: 1}
 
 
 class Body(BaseModel):
@@ -70,22 +66,10 @@ class Call:
         return _after(await anext(events), events)
 
     async def _events(self, request: GenerateRequest) -> AsyncGenerator[Event, None]:
-        async with aclosing(self.engine.generate(request)) as stream:
-            while True:
-                try:
-                    async with asyncio.timeout(self.settings.engine_timeout_s):
-                        event = await anext(stream)
-                except StopAsyncIteration:
-                    raise EngineClosed("the engine stopped in the middle of an answer") from None
-                except TimeoutError:
-                    raise TimeoutError(f"the engine gave no sign of life for {self.settings.engine_timeout_s:g} s") from None
-                if isinstance(event, Failed):
-                    raise event.error
-                if isinstance(event, TurnEnded):
-                    continue  # the turn is whole: it came in one piece
-                yield event
-                if isinstance(event, Finished):
-                    return
+        async with aclosing(ask(self.engine, request, self.settings.engine_timeout_s)) as events:
+            async for event in events:
+                if not isinstance(event, TurnEnded):  # it came in one piece
+                    yield event
 
     def stream(self, chunks: AsyncIterator[bytes], media_type: str = "text/event-stream") -> Response:
         """An answer that leaves while it is made; by default as server-sent events."""
@@ -140,11 +124,6 @@ class Answer:
 def new_id(kind: str) -> str:
     """Unique and unguessable: `chatcmpl-3f...`."""
     return f"{kind}-{uuid.uuid4().hex}"
-
-
-def steps(tokens: int, *, speaks: bool) -> int:
-    """Decode steps that make at most so many tokens; at least one."""
-    return max(1, tokens // _TOKENS_PER_STEP[speaks])
 
 
 def explained(error: ValidationError) -> ProtocolError:

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from omni_core.audio import to_s16le
 from omni_core.config import SamplingParams
 from omni_core.engine.request import AudioChunk, GenerateRequest, TextDelta
-from server.http.call import Answer, Body, Call, Event, new_id, steps
+from server.asking import steps
+from server.http.call import Answer, Body, Call, Event, new_id
 from server.http.questions import Message, read_question
 from server.http.replies import DONE, event, json_reply
 from server.http.sound import check_writable, to_base64, write_sound

@@ -11,14 +11,12 @@ from starlette.responses import PlainTextResponse, Response
 
 from omni_core.config import SamplingParams
 from omni_core.engine.request import GenerateRequest, Task, TextDelta
+from server.asking import transcript_steps
 from server.http.call import Answer, Body, Call, Event, explained, new_id
 from server.http.forms import read_form
 from server.http.replies import event, json_reply
 from server.http.sound import read_sound
 from server.protocol.errors import ProtocolError
-
-#: speech never has more text tokens than these a second, and a few to begin with: a transcript that goes on is a loop
-_STEPS_PER_S, _STEPS = 25, 32
 
 
 class _Transcription(Body):
@@ -47,7 +45,7 @@ async def transcribe(call: Call) -> Response:
             audio=audio,
             sample_rate=rate,
             sampling=SamplingParams(temperature=wanted.temperature),
-            max_steps=_STEPS + int(_STEPS_PER_S * seconds),
+            max_steps=transcript_steps(seconds),
         )
     )
     if wanted.stream:
