@@ -50,8 +50,9 @@ function begin(item) {
 function update(row, item) {
   const [said, unheard] = /** @type {[Element, Element]} */ ([...(row.querySelector("p")?.children ?? [])]);
   const words = item.heard ?? item.text;
-  write(said, words || (item.open ? "" : placeholder(item)));
-  write(unheard, item.heard === null ? "" : item.text.slice(item.heard.length));
+  const lost = item.heard === null ? "" : item.text.slice(item.heard.length).trimStart();
+  write(said, lost && words ? `${words.trimEnd()} ` : words || (item.open || lost ? "" : placeholder(item)));
+  write(unheard, lost);
   row.classList.toggle("open", item.open && !words);
   row.classList.toggle("wordless", !item.open && !item.text);
   row.querySelector("p")?.toggleAttribute("hidden", item.picture !== null && !item.text);

@@ -16,7 +16,7 @@ import { IDEAS } from "./words.js";
 const url = new URL("v1/realtime", location.href.replace(/^http/, "ws"));
 url.search = url.hash = "";
 const { settings, devices, key } = readSettings();
-const omni = new OmniRealtime({ url, key, settings });
+export const omni = new OmniRealtime({ url, key, settings });
 for (const [kind, id] of Object.entries(devices)) void omni.choose(/** @type {any} */ (kind), id);
 
 const captions = byId("captions", Captions);
@@ -43,6 +43,7 @@ on("items", () => {
 on("problem", (problem) => notices.show(problem));
 on("waiting", ({ problem, ms }) => notices.wait(problem, ms));
 on("state", ({ state }) => {
+  box("status").classList.remove("listener");
   if (state !== "connecting") notices.over("up");
   void keepAwake(state !== "off");
 });
@@ -51,11 +52,7 @@ on("devices", () => {
   if (omni.devices.camera) notices.over("camera");
 });
 on("sound", () => notices.over("sound"));
-on("listener", ({ irq }) => {
-  box("status").classList.add("listener");
-  if (irq) box("status").classList.add("irq");
-});
-on("state", ({ state }) => state !== "speaking" && box("status").classList.remove("listener", "irq"));
+on("listener", () => box("status").classList.toggle("listener", omni.state === "speaking"));
 
 for (const idea of IDEAS) box("ideas").append(make("button", { type: "button", onclick: () => void omni.say(idea) }, idea));
 
@@ -89,13 +86,19 @@ async function keepAwake(on) {
   if (document.visibilityState === "visible" && (!lock || lock.released)) lock = (await navigator.wakeLock?.request("screen").catch(() => null)) ?? null;
 }
 
-document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "hidden" || omni.state === "off") return;
-  void keepAwake(true);
+/** Browsers keep a page silent that nobody has clicked on, and phones one that was in the background. */
+function checkSound() {
   void omni.devices.speaker?.resume();
   setTimeout(() => {
     if (omni.devices.speaker?.running === false) notices.show(new Problem("sound-blocked", "the audio context is suspended"));
   }, 1_000);
+}
+
+on("up", checkSound);
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "hidden" || omni.state === "off") return;
+  void keepAwake(true);
+  checkSound();
 });
 
 addEventListener("pagehide", () => void omni.stop());

@@ -9,6 +9,8 @@ const CALM_S = 0.25; // between pictures for whoever wants less motion
 
 /** @typedef {{omni: number, you: number}} Bar heights, 0..1 */
 
+const SILENT = { omni: 0, you: 0 };
+
 export class Waves extends HTMLElement {
   #canvas = document.createElement("canvas");
   /** @type {Bar[]} newest first */
@@ -57,10 +59,15 @@ export class Waves extends HTMLElement {
     const bar = this.#bars[0];
     bar.omni = Math.max(bar.omni, loud.omni);
     bar.you = Math.max(bar.you, loud.you);
-    this.#bars.length = Math.min(this.#bars.length, Math.ceil(this.#canvas.width / PITCH) + 2);
+    this.#bars.length = Math.min(this.#bars.length, this.#count);
     if (this.#calm.matches && now - this.#drawn < CALM_S * 1000) return;
     this.#drawn = now;
     this.#draw(this.#calm.matches ? 0 : 1 - ((this.#next - now) * PER_S) / 1000, loud);
+  }
+
+  /** Bars that have a place. */
+  get #count() {
+    return Math.ceil(this.clientWidth / PITCH) + 1;
   }
 
   #fit() {
@@ -77,7 +84,7 @@ export class Waves extends HTMLElement {
     context.clearRect(0, 0, width, height);
     const middle = height / 2;
     const most = middle - 4;
-    const bars = this.#calm.matches ? Array(Math.ceil(width / PITCH)).fill(loud) : this.#bars;
+    const bars = Array.from({ length: this.#count }, (_, n) => (this.#calm.matches ? loud : (this.#bars[n] ?? SILENT)));
     for (const [voice, up] of /** @type {["omni" | "you", number][]} */ ([["omni", -1], ["you", 1]])) {
       context.fillStyle = style.getPropertyValue(`--${voice}`);
       bars.forEach((bar, n) => {

@@ -1,0 +1,143 @@
+"""When things go wrong: each trouble has its own plain words on the screen, and a way on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clients.commands.server_process import running_server
+from tests.browser.conftest import Visit
+from tests.browser.visitor import Visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+PICTURES = os.environ.get("TROUBLES")  #: a folder for screenshots of them
+
+
+def check(visitor: Visitor, code: str, *words: str) -> None:
+    """Those words are on the screen."""
+    shown = visitor.notice(code)
+    for word in words:
+        assert word in shown
+    if PICTURES:
+        visitor.page.screenshot(path=Path(PICTURES) / f"{code}.png")
+
+
+def test_a_refused_microphone_leaves_typing(visit: Visit) -> None:
+    visitor = visit(allowed=False)
+    visitor.page.click("#talk")
+    check(visitor, "microphone-refused", "The microphone is blocked", "You can type meanwhile.", "Try the microphone again")
+    visitor.type("Who are you?")
+    visitor.answered()
+
+
+def test_no_microphone(visit: Visit) -> None:
+    visitor = visit()
+    visitor.do("(navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no device', 'NotFoundError')))")
+    visitor.page.click("#talk")
+    check(visitor, "microphone-missing", "No microphone was found", "Try the microphone again")
+
+
+def test_without_https_the_page_says_how_to_get_it(visit: Visit, nano: str) -> None:
+    visitor = visit(url=nano.replace("127.0.0.1", "omni.test"))
+    check(visitor, "insecure", "--tls-self-signed", "https://omni.test:")
+    visitor.type("Who are you?")
+    visitor.until("omni.conversation.items.some((item) => item.role === 'assistant' && !item.open)")  # in writing
+    assert visitor.items("assistant")[0]["text"].startswith("I am Omni")
+
+
+def test_an_unplugged_microphone_is_replaced(visit: Visit) -> None:
+    visitor = visit(30.0)
+    visitor.talk()
+    visitor.do("omni.devices.microphone.track.dispatchEvent(new Event('ended'))")
+    visitor.until("omni.devices.microphone?.track.readyState === 'live'")
+    visitor.page.locator(".notice").wait_for(state="detached")
+
+
+def test_an_unplugged_microphone_that_has_no_successor(visit: Visit) -> None:
+    visitor = visit(30.0)
+    visitor.talk()
+    visitor.do("(omni.hidden = navigator.mediaDevices.getUserMedia)")
+    visitor.do("(navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no device', 'NotFoundError')))")
+    visitor.do("omni.devices.microphone.track.dispatchEvent(new Event('ended'))")
+    check(visitor, "microphone-lost", "The microphone is gone", "Another one is used as soon as there is one")
+    visitor.do("delete navigator.mediaDevices.getUserMedia")
+    visitor.do("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
+    visitor.page.locator(".notice").wait_for(state="detached")
+    assert visitor.do("omni.devices.microphone !== null")
+
+
+def test_a_silenced_page_is_told_apart_from_a_silent_one(visit: Visit) -> None:
+    visitor = visit(flags=["--autoplay-policy=document-user-activation-required"])
+    visitor.do("omni.start({ microphone: false })")  # no click: browsers keep such a page silent
+    check(visitor, "sound-blocked", "Turn the sound on")
+    visitor.page.click("text=Turn the sound on")
+    visitor.until("omni.devices.speaker.running")
+    visitor.page.locator(".notice").wait_for(state="detached")
+
+
+def test_a_tab_in_the_background_goes_on_talking(visit: Visit) -> None:
+    visitor = visit()
+    visitor.type("Please tell me a joke.")
+    other = visitor.context.new_page()
+    other.bring_to_front()
+    visitor.answered()
+    assert visitor.page.title().endswith("– Omni")
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that asks for a key and has one place."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "keys").write_text("open-sesame\n")
+    options = ("--device", "cpu", "--api-key-file", str(folder / "keys"), "--max-sessions", "1")
+    with running_server(folder / "server.log", *options, timeout_s=300) as port:
+        yield f"http://127.0.0.1:{port}/"
+
+
+def test_a_key_is_asked_for_and_a_full_server_is_waited_for(visit: Visit, guarded: str) -> None:
+    first = visit(url=guarded)
+    first.type("Who are you?")
+    check(first, "key-needed", "This server asks for a key", "Enter a key")
+    first.page.click("text=Enter a key")
+    first.page.keyboard.type("guessed")
+    first.page.keyboard.press("Escape")
+    first.type("Who are you?")
+    check(first, "key-wrong", "The key does not fit")
+    first.page.click("text=Enter a key")
+    first.page.fill("#key", "open-sesame")
+    first.page.keyboard.press("Escape")
+    first.type("Who are you?")
+    first.answered()
+    assert first.page.locator(".notice").count() == 0
+
+    second = visit(url=guarded)
+    second.page.evaluate("sessionStorage.setItem('omni-key', 'open-sesame')")
+    second.page.reload()
+    second.page.click("#ideas button")
+    check(second, "full", "All places are taken", "Next attempt in", "Try now")
+    first.page.click("#end")
+    second.answered()
+    assert second.page.locator(".notice").count() == 0
+
+
+def test_a_restarted_server_is_found_again_and_told_what_was_said(visit: Visit, tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    with running_server(log, "--device", "cpu", timeout_s=300) as port:
+        visitor = visit(url=f"http://127.0.0.1:{port}/")
+        visitor.type("What is the capital of France?")
+        visitor.answered()
+    visitor.until("omni.state === 'connecting'")
+    visitor.page.wait_for_timeout(1_500)
+    check(visitor, "unreachable", "The server can’t be reached", "Try now")
+    with running_server(log, "--device", "cpu", "--port", str(port), timeout_s=300):
+        visitor.until("omni.state === 'ready'")
+        assert visitor.page.locator(".notice").count() == 0
+        told = [event["item"]["content"][0]["text"] for event in visitor.sent if event["type"] == "conversation.item.create"]
+        assert told[-2:] == [item["text"] for item in visitor.do("omni.conversation.items.slice(0, 2)")]
+        assert "Connected again" in visitor.page.inner_text(".note")
+        visitor.type("Who are you?")
+        visitor.answered(2)
