@@ -146,7 +146,7 @@ def _truncation_table(found: Truncations) -> Table:
         ("asked for", "answers", "exact", "to one word", "to two words", "words too many"),
         tuple(rows),
         (None, Unit.NUMBER, Unit.SHARE, Unit.SHARE, Unit.SHARE, Unit.NUMBER),
-        "Against pocketsphinx’s forced alignment of the whole answer: a word was heard if its middle was played. "
+        "Against pocketsphinx’s forced alignment of the whole answer: a word was heard if its end was played. "
         f"{found.not_judged} could not be judged (another answer than before, or no alignment).",
     )
 

@@ -20,6 +20,7 @@ ANSWER_S = 6.0  #: an answer that does not begin so long after the question neve
 ANTICIPATION_S = 0.2  #: a response begun no earlier than this before the last faint sound of a question is one to all of it
 MISS_S = 1.5  #: an answer that goes on so long after it was interrupted was not stopped
 AFTER_S = 1.5  #: what a sound over an answer leads to has begun so long after the answer
+GLIMPSE_S = 0.5  #: of an answer that nobody listens to, for the recording
 LONGEST_S = 60.0  #: no answer is waited for any longer
 
 
@@ -130,6 +131,8 @@ class Ask:
             reply = await _reply(call, ended - ANTICIPATION_S, ended + ANSWER_S)
             if reply is not None and self.to_the_end:
                 await call.until(lambda: reply.done_at is not None and not call.playing, call.now + LONGEST_S)
+            else:
+                await call.pause(GLIMPSE_S)
             early = any(earlier.created_at < ended - ANTICIPATION_S for earlier in call.replies)
             latency = None if reply is None or reply.first_sound_at is None else reply.first_sound_at - ended
             return Asked(self, *_facts(call), early, latency, reply and reply.answer)

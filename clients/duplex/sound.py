@@ -83,5 +83,5 @@ class Aligner:
 
 
 def words_heard(words: Sequence[Word], seconds: float) -> int:
-    """How many of the words had been heard after so long: those whose middle was."""
-    return sum((word.begin + word.end) / 2 <= seconds for word in words)
+    """How many of the words had been heard to their end after so long."""
+    return sum(word.end <= seconds for word in words)

@@ -64,13 +64,13 @@ async def test_an_interruption_stops_the_loudspeaker_and_what_was_kept_is_judged
     assert truncate["audio_end_ms"] == round(1000 * reply.heard_s)
     assert reply.kept == ["word0 word1", "word0 word1"]  # as the script has it
 
-    class Words:  # three words of 0.2 s were heard, or nearly four
+    class Words:
         def words(self, text: str, wave: np.ndarray) -> list[Word]:
             assert text == whole.text
             return [Word(0.2 * number, 0.2 * number + 0.2) for number in range(20)]
 
     judged = judge([interrupted], {QUESTION: LongAnswer(whole.text, whole.audio)}, Words())
-    assert judged.corrected == (2 - round(reply.heard_s / 0.2),)
+    assert judged.corrected == (2 - int(reply.heard_s / 0.2),)
     assert judged.not_judged == 0
 
 

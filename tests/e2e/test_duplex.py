@@ -1,0 +1,33 @@
+"""A scripted call with nano: a question, its answer, and another question said into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from clients.duplex.evaluation import INTERRUPTIONS
+from clients.duplex.scenarios import BY_VOICE, Interrupt, Line
+from clients.duplex.sound import Speech
+from clients.python.audio import load_audio
+
+
+async def test_a_story_is_interrupted_by_a_question_and_the_question_answered(nano_url: str, repository: Path) -> None:
+    questions = repository / "tests/assets/questions"
+    story, joke = (Speech.of(name, load_audio(questions / f"{name}.flac")) for name in ("story-annie", "joke-linda"))
+    interrupted = await Interrupt(INTERRUPTIONS, BY_VOICE, story, joke, after_s=0.5).play(Line(nano_url))
+    assert interrupted is not None
+    reply = interrupted.reply
+    assert reply.answer.status == "cancelled"
+    assert reply.answer.reason == "turn_detected"
+    assert interrupted.from_onset_s is not None
+    assert interrupted.from_onset_s < 1.0  # some 150 ms where nothing else runs
+    assert len(reply.kept) == 2
+    assert all(reply.answer.text.strip().startswith(kept) for kept in reply.kept)
+    assert len(reply.kept[1]) < len(reply.answer.text)
+    assert interrupted.latency_s is not None  # the interruption is a turn, and was answered
+    recording = interrupted.recording
+    assert recording is not None
+    silenced = next(mark.at for mark in recording.marks if mark.name == "silenced")
+    answered = [mark.at for mark in recording.marks if mark.name == "first sound"][1]
+    assert not np.any(recording.loudspeaker[round(silenced * 24_000) + 1 : round(answered * 24_000) - 1])
