@@ -80,7 +80,7 @@ def _times(name: str, seconds: Sequence[float], of: str) -> Iterator[Figure]:
 
 def _tables(findings: Findings, truncations: Truncations | None) -> Iterator[Table]:
     asked = {mode: findings.asked(duplex.TURNS, mode) for mode in _TURN_KEYS}
-    rows = [(mode.name, len(each), _share(one.as_it_should for one in each), *_spread(_latencies(each))) for mode, each in asked.items()]
+    rows = [(mode.name, len(each), _share(one.as_it_should for one in each), *_spread(_latencies(each))) for mode, each in asked.items() if each]
     yield Table(
         "A question, then silence",
         ("turns end by", "questions", "answered", "median", "95 %"),
@@ -95,7 +95,7 @@ def _tables(findings: Findings, truncations: Truncations | None) -> Iterator[Tab
         ("turns end by", "questions", "answered too early", "median", "95 %"),
         tuple((mode.name, len(each), _share(one.early for one in each), *_spread(_latencies(each))) for mode, each in paused.items() if each),
         (None, Unit.NUMBER, Unit.SHARE, Unit.MS, Unit.MS),
-        "Too early: a response was begun before the end of the question. Times as above, to the answer that was begun after it.",
+        "Too early: the turn was taken for over before its end. Times as above, to the answer that was begun after it.",
     )
     yield Table(
         "Interruptions of long answers",
@@ -122,7 +122,7 @@ def _tables(findings: Findings, truncations: Truncations | None) -> Iterator[Tab
     )
     if truncations is not None:
         yield _truncation_table(truncations)
-    if problems := _problems(findings):
+    if problems := _problems(findings, truncations):
         yield Table("Not judged", ("scene", "cases", "why"), problems, (None, Unit.NUMBER, None))
 
 
@@ -146,14 +146,14 @@ def _truncation_table(found: Truncations) -> Table:
         ("asked for", "answers", "exact", "to one word", "to two words", "words too many"),
         tuple(rows),
         (None, Unit.NUMBER, Unit.SHARE, Unit.SHARE, Unit.SHARE, Unit.NUMBER),
-        "Against pocketsphinx’s forced alignment of the whole answer: a word was heard if its end was played. "
-        f"{found.not_judged} could not be judged (another answer than before, or no alignment).",
+        "Against pocketsphinx’s forced alignment of the whole answer: a word was heard if its end was played.",
     )
 
 
-def _problems(findings: Findings) -> tuple[tuple[str, int, str], ...]:
+def _problems(findings: Findings, truncations: Truncations | None) -> tuple[tuple[str, int, str], ...]:
     unanswered = [(scenario, count, "the question got no answer to interrupt") for scenario, count in findings.unanswered.items()]
-    return (*unanswered, *((scenario, count, why) for (scenario, why), count in Counter(findings.failures).items()))
+    cuts = [("truncation", count, why) for why, count in (truncations.not_judged.items() if truncations else ())]
+    return (*unanswered, *cuts, *((scenario, count, why) for (scenario, why), count in Counter(findings.failures).items()))
 
 
 def _plots(findings: Findings) -> Iterator[Plot]:

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from clients.python.audio import save_audio
 
     if args.manual and (args.barge_in or args.no_interrupt or args.turn_detection):
-        raise ClientError("--manual turns the server's listening off: drop it, or --barge-in, --no-interrupt and --turn-detection")
+        raise ClientError("--manual turns the server's listening off, which --barge-in, --no-interrupt and --turn-detection need: drop one of them")
     turns = asyncio.run(_talk(args))
     saved = [(turn, save_audio(_numbered(args.out, index), turn.audio)) for index, turn in enumerate(turns, 1) if len(turn.audio)]
     paths = {id(turn): path for turn, path in saved}

@@ -90,6 +90,7 @@ class Call:
         self._to_retrieve: list[tuple[float, str]] = []  # when, and which item
         self.replies: list[Reply] = []
         self.marks: list[Mark] = []
+        self.turn_ends: list[float] = []  #: where in the microphone's sound the server heard turns end
         self.listens = False  #: the server's listener told its status
         self.worst_lag_s = 0.0  #: how late a chunk left at worst
         self.underruns = 0  #: chunks of answers that came later than what was buffered allowed
@@ -207,6 +208,8 @@ class Call:
             case "input_audio_buffer.speech_started":
                 if self.playing:
                     await self._silence()
+            case "input_audio_buffer.speech_stopped":
+                self.turn_ends.append(event["audio_end_ms"] / 1000)
             case "omni.listener.status":
                 if event["status"] == "irq":
                     self.mark(self.now, "irq")

@@ -17,7 +17,7 @@ from clients.python.talk import CORRECTED_S
 
 LEAD_S = 0.4  #: of silence before a question
 ANSWER_S = 6.0  #: an answer that does not begin so long after the question never will
-ANTICIPATION_S = 0.2  #: a response begun no earlier than this before the last faint sound of a question is one to all of it
+ANTICIPATION_S = 0.2  #: a turn that ends no earlier than this before the last faint sound of a question is all of it
 MISS_S = 1.5  #: an answer that goes on so long after it was interrupted was not stopped
 AFTER_S = 1.5  #: what a sound over an answer leads to has begun so long after the answer
 GLIMPSE_S = 0.5  #: of an answer that nobody listens to, for the recording
@@ -75,7 +75,7 @@ class Outcome(ABC):
 class Asked(Outcome):
     """Of a question."""
 
-    early: bool  #: a response began before the end of it
+    early: bool  #: it was taken for over before its end
     latency_s: float | None  #: end of speech to the answer's first sample; None: no answer
     answer: Answer | None  #: to all of it
 
@@ -133,7 +133,7 @@ class Ask:
                 await call.until(lambda: reply.done_at is not None and not call.playing, call.now + LONGEST_S)
             else:
                 await call.pause(GLIMPSE_S)
-            early = any(earlier.created_at < ended - ANTICIPATION_S for earlier in call.replies)
+            early = any(end < ended - ANTICIPATION_S for end in call.turn_ends)
             latency = None if reply is None or reply.first_sound_at is None else reply.first_sound_at - ended
             return Asked(self, *_facts(call), early, latency, reply and reply.answer)
 

@@ -39,7 +39,7 @@ class Script:
 class _Connection:
     def __init__(self, socket: ServerConnection, script: Script) -> None:
         self.socket, self.script = socket, script
-        self.listening, self.speaking, self.quiet = True, False, 0
+        self.listening, self.speaking, self.position, self.quiet = True, False, 0, 0
         self.response: asyncio.Task[None] | None = None
         self.ids = itertools.count(1)
         self.active = ""
@@ -70,6 +70,7 @@ class _Connection:
 
     async def hear(self, pcm: np.ndarray) -> None:
         self.script.samples += len(pcm)
+        self.position += len(pcm)
         self.script.arrivals.append(asyncio.get_running_loop().time())
         if not self.listening or self.script.deaf:
             return
@@ -83,7 +84,8 @@ class _Connection:
             self.quiet += len(pcm)
             if self.quiet >= SILENCE:
                 self.speaking = False
-                await self.send("input_audio_buffer.speech_stopped", audio_end_ms=0, item_id="u")
+                end_ms = round(1000 * (self.position - self.quiet) / RATE)
+                await self.send("input_audio_buffer.speech_stopped", audio_end_ms=end_ms, item_id="u")
                 await self.send("input_audio_buffer.committed", item_id="u")
                 self.response = asyncio.create_task(self.answer())
 

@@ -71,7 +71,7 @@ async def test_an_interruption_stops_the_loudspeaker_and_what_was_kept_is_judged
 
     judged = judge([interrupted], {QUESTION: LongAnswer(whole.text, whole.audio)}, Words())
     assert judged.corrected == (2 - int(reply.heard_s / 0.2),)
-    assert judged.not_judged == 0
+    assert not judged.not_judged
 
 
 async def test_the_loudspeaker_comes_back_into_the_microphone_later_and_lower(script: Script) -> None:
