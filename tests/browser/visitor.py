@@ -192,13 +192,16 @@ def visiting(
     *,
     allowed: bool = True,
     flags: Sequence[str] = (),
+    script: str = "",
     **options: Any,
 ) -> Iterator[Visitor]:
-    """Open a browser at `url`. allowed: it gives the page microphone and camera; options: of Playwright's context."""
+    """Open a browser at `url`. allowed: it gives the page microphone and camera; script: runs first of all; options: of Playwright's context."""
     sound = [f"--use-file-for-fake-audio-capture={microphone.path}%noloop"] if microphone else []
     answer = "--use-fake-ui-for-media-stream" + ("" if allowed else "=deny")
     browser = playwright.chromium.launch(executable_path=chromium(), args=[*_FLAGS, answer, *sound, *flags])
     try:
-        yield Visitor(browser.new_context(**options), url, microphone)
+        context = browser.new_context(**options)
+        context.add_init_script(script)
+        yield Visitor(context, url, microphone)
     finally:
         browser.close()

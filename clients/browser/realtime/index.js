@@ -183,8 +183,8 @@ export class OmniRealtime extends EventTarget {
       this.#tell("waiting", waiting);
     });
     on("down", ({ problem }) => {
-      this.#tell("problem", problem);
       void this.stop();
+      this.#tell("problem", problem);
     });
     void line.run();
   }
