@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from server.protocol.errors import ProtocolError
 from server.session import Limits
 from server.session.floor import TRANSITIONS, Floor, State, Trigger
 from server.session.messages import (
@@ -74,7 +75,7 @@ class TestFloor:
         note(talk.hear(640, 0.9))
         out = talk.hear(700)
         note(out)
-        id = talk.started(talk.hear(320, 0.9) + talk.hear(700) + out).response_id if "StartResponse" not in names(out) else talk.started(out).response_id
+        id = talk.started(out).response_id
         note(talk.feed(AnswerAudio(id, silence(1000))))
         note(talk.hear(320, 0.9))
         note(talk.feed(finished(id)))
@@ -158,8 +159,6 @@ class TestPreparation:
         assert talk.hear(160) == []
 
     def test_one_that_failed_fails_when_it_is_asked_for(self) -> None:
-        from server.protocol.errors import ProtocolError
-
         talk = Talk()
         talk.hear(640, 0.9)
         id = talk.started(talk.hear(160)).response_id
