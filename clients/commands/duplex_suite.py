@@ -99,16 +99,16 @@ def _tables(findings: Findings, truncations: Truncations | None) -> Iterator[Tab
     )
     yield Table(
         "Interruptions of long answers",
-        ("interrupted", "times", "missed", "median", "95 %", "from", "got an answer", "its median"),
+        ("interrupted", "times", "missed", "median", "95 %", "answered", "its median"),
         tuple(_interruptions(findings)),
-        (None, Unit.NUMBER, Unit.SHARE, Unit.MS, Unit.MS, None, Unit.SHARE, Unit.MS),
+        (None, Unit.NUMBER, Unit.SHARE, Unit.MS, Unit.MS, Unit.SHARE, Unit.MS),
         f"To the last sample that the client plays. Missed: the answer went on {1000 * MISS_S:.0f} ms after the end of what was said. "
         f"By voice: another question, with interrupt_response true. By command: “stop omni” {NOISE_DB:.0f} dB over talk, babble, music or noise, "
-        "with interrupt_response false; it should get no answer.",
+        "with interrupt_response false; it should get no answer, but the talk beside it may.",
     )
     yield Table(
         "Sounds that must not interrupt",
-        ("sound", "mode", "answers", "minutes heard", "interrupted", "got an answer"),
+        ("sound", "mode", "answers", "minutes", "interrupted", "answered"),
         tuple(
             (scenario, mode.name, len(cases), sum(each.heard_s for each in cases) / 60, stops, sum(each.answered for each in cases))
             for _, scenario, mode in _ENDURED
@@ -131,8 +131,8 @@ def _interruptions(findings: Findings) -> Iterator[tuple[str | float | None, ...
         if tried := findings.interrupted(scenario, mode):
             missed, answered = _share(not each.as_it_should for each in tried), _share(each.answered for each in tried)
             latencies = [each.latency_s for each in tried if each.latency_s is not None]
-            from_where = "its onset" if name == "voice" else "its end"
-            yield mode.name, len(tried), missed, *_spread(_stops(tried)), from_where, answered, _spread(latencies)[0]
+            since = "its onset" if name == "voice" else "its end"
+            yield f"{mode.name}, from {since}", len(tried), missed, *_spread(_stops(tried)), answered, _spread(latencies)[0]
 
 
 def _truncation_table(found: Truncations) -> Table:
