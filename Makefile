@@ -2,6 +2,7 @@
 #   TORCH_INDEX=URL  take torch from this package index (a CPU-only build is a tenth of the size of the default)
 #   PYTHON=python3.12  the interpreter .venv is made with
 #   EXTRAS=            what is installed beside the server itself; empty: nothing
+#   CHROMIUM=path      the browser of the page's tests
 #   ARGS="..."         more options for demo, serve and the tests: make test ARGS="-k delay"
 
 PYTHON ?= python3
@@ -11,13 +12,14 @@ BIN := $(VENV)/bin
 comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(patsubst [%],%,$(EXTRAS)))
 PYTEST := $(BIN)/pytest
+CHROMIUM ?= chromium
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-speech test-slow check lint types contracts nano wheel clean
+.PHONY: help setup demo serve test test-speech test-browser test-browser-long test-slow check lint types contracts nano wheel clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv and install everything into it
 
@@ -38,7 +40,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## ask nano the bundled spoken questions and show its answers
 	@$(BIN)/omni demo $(ARGS)
 
-serve: $(STAMP) ## serve nano at ws://127.0.0.1:8000/v1/realtime
+serve: $(STAMP) ## serve nano: a page at http://127.0.0.1:8000/, and ws://127.0.0.1:8000/v1/realtime
 	@$(BIN)/omni serve $(ARGS)
 
 test: $(STAMP) ## the tests that need nothing but Python
@@ -49,8 +51,16 @@ test-speech: $(STAMP) ## the tests that need espeak-ng and flite
 		{ echo "$$tool is missing. On Debian or Ubuntu: apt install espeak-ng flite"; exit 1; }; done
 	$(PYTEST) -m "speech and not slow" $(ARGS)
 
+test-browser: $(STAMP) ## the page's tests, in Chromium; they need espeak-ng and flite too
+	@for tool in $(CHROMIUM) espeak-ng flite; do command -v $$tool >/dev/null || \
+		{ echo "$$tool is missing. On Debian or Ubuntu: apt install chromium espeak-ng flite; or CHROMIUM=path"; exit 1; }; done
+	CHROMIUM="$(CHROMIUM)" $(PYTEST) -m "browser and not slow" tests/browser $(ARGS)
+
+test-browser-long: $(STAMP) ## the same again and again, and ten minutes of conversation
+	CHROMIUM="$(CHROMIUM)" $(PYTEST) -m "browser and slow" -s tests/browser $(ARGS)
+
 test-slow: $(STAMP) ## the tests that take minutes
-	$(PYTEST) -m "slow" $(ARGS)
+	$(PYTEST) -m "slow and not browser" $(ARGS)
 
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check .
@@ -61,7 +71,7 @@ types: $(STAMP) ## pyright
 contracts: $(STAMP) ## who may import whom
 	$(BIN)/lint-imports --no-cache
 
-check: lint types contracts test ## what CI runs, less the speech tests
+check: lint types contracts test ## what CI runs, less the tests of speech and of the page
 
 CONFIGS := omni_core/training/configs
 nano: $(STAMP) ## train nano from nothing (hours on 2 cores); into runs/nano, see docs/training.md

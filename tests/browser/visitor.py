@@ -108,7 +108,7 @@ class Recording:
 class Visitor:
     """A page of a running server."""
 
-    def __init__(self, context: BrowserContext, url: str, microphone: Microphone | None = None) -> None:
+    def __init__(self, context: BrowserContext, url: str, microphone: Microphone | None, ready: str) -> None:
         self.context, self.page, self.url = context, context.new_page(), url
         self.said = microphone.said if microphone else ()
         self.page.set_default_timeout(PATIENCE_MS)
@@ -120,7 +120,7 @@ class Visitor:
         self.page.on("request", lambda request: self.requested.append(request.url))
         self.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: self._sent(frame)))
         self.page.goto(url)
-        self.page.wait_for_selector("#ideas button")
+        self.page.wait_for_selector(ready)
 
     def _sent(self, frame: Any) -> None:
         event = json.loads(frame)
@@ -193,15 +193,19 @@ def visiting(
     allowed: bool = True,
     flags: Sequence[str] = (),
     script: str = "",
+    ready: str = "#ideas button",
     **options: Any,
 ) -> Iterator[Visitor]:
-    """Open a browser at `url`. allowed: it gives the page microphone and camera; script: runs first of all; options: of Playwright's context."""
+    """Open a browser at `url`.
+
+    allowed: it gives the page microphone and camera; script: runs first of all; ready: is there once the page is; options: of Playwright's context.
+    """
     sound = [f"--use-file-for-fake-audio-capture={microphone.path}%noloop"] if microphone else []
     answer = "--use-fake-ui-for-media-stream" + ("" if allowed else "=deny")
     browser = playwright.chromium.launch(executable_path=chromium(), args=[*_FLAGS, answer, *sound, *flags])
     try:
         context = browser.new_context(**options)
         context.add_init_script(script)
-        yield Visitor(context, url, microphone)
+        yield Visitor(context, url, microphone, ready)
     finally:
         browser.close()

@@ -29,6 +29,8 @@ def test_a_wheel_alone_serves_nano(repository: Path, tmp_path: Path, monkeypatch
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"omni_core", "server", "clients", "deploy"}
     assert "omni_core/assets/nano/model.safetensors" in names
     assert "clients/questions/manifest.jsonl" in names
+    page = repository / "clients" / "browser"
+    assert {str(file.relative_to(repository)) for file in page.rglob("*") if file.is_file()} <= set(names)
 
     venv.create("alone", with_pip=True)
     python = str(tmp_path / "alone" / "bin" / "python")

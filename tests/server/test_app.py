@@ -36,10 +36,24 @@ async def test_health_models_and_landing(server: Server) -> None:
     assert (await get(f"{server.http}/readyz")).json() == {"status": "ready", "model": "tiny", "sessions": 0}
     (model,) = (await get(f"{server.http}/v1/models")).json()["data"]
     assert (model["id"], model["object"]) == ("tiny", "model")
-    assert (await get(server.http)).json()["realtime"] == server.url
-    page = await get(server.http, headers={"accept": "text/html"})
-    assert server.url in page.text
+    about = (await get(server.http)).json()
+    assert (about["model"], about["realtime"], about["listens"], about["sees"]) == ("tiny", server.url, False, False)
     assert (await get(f"{server.http}/v1/realtime")).status_code == 426
+
+
+async def test_a_browser_gets_the_page_under_a_strict_policy(serving: Start, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<p>Hello</p>")
+    (tmp_path / "part.js").write_text("export {};")
+    async with serving(page=tmp_path) as server:
+        page = await get(server.http, headers={"accept": "text/html,*/*;q=0.8"})
+        part = await get(f"{server.http}/browser/part.js")
+        assert (page.text, part.text) == ("<p>Hello</p>", "export {};")
+        assert part.headers["content-type"].startswith("text/javascript")
+        for reply in (page, part):
+            assert "default-src 'none'" in reply.headers["content-security-policy"]
+            assert "unsafe" not in reply.headers["content-security-policy"]
+        assert (await get(server.http)).json()["name"] == "omni-duplex"
+        assert (await get(f"{server.http}/browser/../../etc/passwd")).status_code == 404
 
 
 async def test_readiness_turns_false_when_the_engine_stops(server: Server) -> None:

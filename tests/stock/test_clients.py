@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +21,7 @@ from pydantic import TypeAdapter
 
 from clients.commands.server_process import running_server
 from server.gate.tls import self_signed
+from tests.npm import NPM, installed
 from tests.stock.conversation import LONG_ANSWER, PCM, RATE, TELEPHONE, TURN_DETECTION, Conversation, Event, Heard, chunks, picture, spoken
 
 KEY = "open-sesame"
@@ -85,7 +84,7 @@ async def talk_as_beta_openai(base: str) -> None:
 
 def talk_as_npm(base: str) -> None:
     """The npm package `openai`, moved through pipes."""
-    folder = _node_modules()
+    folder = installed(JS)
     command = ["node", str(folder / "bridge.mjs"), base.replace("wss:", "https:"), KEY]
     environment = {**os.environ, "NODE_EXTRA_CA_CERTS": os.environ["SSL_CERT_FILE"]}
     steps = Conversation().steps()
@@ -107,21 +106,6 @@ def talk_as_npm(base: str) -> None:
             except subprocess.TimeoutExpired:
                 process.kill()
     raise AssertionError(f"the client stopped with status {process.returncode}")
-
-
-def _node_modules() -> Path:
-    """The folder with the packages of package-lock.json, installed once for each lock."""
-    lock = hashlib.sha256((JS / "package-lock.json").read_bytes()).hexdigest()[:12]
-    folder = Path("~/.cache/omni-duplex").expanduser() / f"stock-js-{lock}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in JS.iterdir():
-        shutil.copy(file, folder)
-    if not (folder / "node_modules" / ".package-lock.json").exists():
-        install = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, timeout=120)
-        if any(code in install.stderr for code in ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT")):
-            pytest.skip("the npm registry can't be reached, and the client's packages were never installed here")
-        assert install.returncode == 0, install.stderr
-    return folder
 
 
 class _Agents:
@@ -193,8 +177,6 @@ CLIENTS: dict[str, Callable[[str], None]] = {
     "openai-agents": lambda base: asyncio.run(talk_as_agents(base)),
     "npm openai": talk_as_npm,
 }
-HAVE_NPM = shutil.which("node") is not None and shutil.which("npm") is not None
-NPM = [pytest.mark.npm, pytest.mark.skipif(not HAVE_NPM, reason="node and npm are not installed: apt install nodejs npm")]
 
 
 @pytest.fixture(scope="module")
