@@ -11,14 +11,13 @@ import pytest
 import torch
 
 from omni_core.audio import read_audio, resample
-from omni_core.checkpoint import Bundle
+from omni_core.checkpoint import Bundle, load_bundle
 from omni_core.config import EngineConfig
 from omni_core.encoders.chunked import ChunkedEncoder
 from omni_core.encoders.ctc import VOCABULARY
 from omni_core.engine.alignment import Alignment, Spoken, match
 from omni_core.engine.client import EngineClient
 from omni_core.errors import AudioError, EngineBusy, EngineClosed, EngineError, TaskError, TextError
-from omni_core.training.encoders import load_encoder
 from tests.engine.parts import ScriptedModel, make_bundle, make_frames, script, wave
 from tests.small import small_nano
 
@@ -62,7 +61,7 @@ def test_a_transcription_of_something_else_tells_nothing(transcript):
 
 def test_letters_tell_how_far_a_voice_has_come(repository):
     """Bundled recordings and the trained ear: at every cut the words said so far, give or take the one at the cut."""
-    encoder = load_encoder(repository / "omni_core/assets/encoders/audio.safetensors")
+    encoder = load_bundle("nano", "cpu").audio_encoder
     for name, text in (("story", "Can you tell me a short story?"), ("capital-france", "What is the capital of France?")):
         sound = _speech(repository / f"clients/questions/{name}.flac")
         counts = []
