@@ -62,6 +62,7 @@ def test_a_transcription_of_something_else_tells_nothing(transcript):
 def test_letters_tell_how_far_a_voice_has_come(repository):
     """Bundled recordings and the trained ear: at every cut the words said so far, give or take the one at the cut."""
     encoder = load_bundle("nano", "cpu").audio_encoder
+    assert isinstance(encoder, ChunkedEncoder)
     for name, text in (("story", "Can you tell me a short story?"), ("capital-france", "What is the capital of France?")):
         sound = _speech(repository / f"clients/questions/{name}.flac")
         counts = []
