@@ -5,19 +5,20 @@ Questions come from a manifest; what is said over answers is spoken here by espe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from clients.commands.demo import QUESTIONS
-from clients.duplex.evaluation import Material
+from clients.duplex.evaluation import LEFT_S, Material
 from clients.duplex.sound import Speech
 from omni_core.audio import resample
 from omni_core.datagen import augment, interruptions
 from omni_core.datagen.exchange import Split
-from omni_core.datagen.interruptions import BEDS, SAMPLE_RATE, SceneConfig, draw_scene
+from omni_core.datagen.interruptions import AFTER_S, BEDS, SAMPLE_RATE, SceneConfig, draw_scene
 from omni_core.datagen.manifest import Item, choose, read_manifest
 from omni_core.datagen.scenes import COMMANDS, NEAR_MISSES, OTHERS, phrase_jobs
 from omni_core.datagen.speech import TALK
@@ -33,7 +34,7 @@ NOISE_DB = 10.0  #: of a command over what else is heard
 BACKCHANNELS = {"mm-hm": "[[m'mh'm]]", "uh-huh": "uh-huh", "yeah": "yeah", "okay": "okay", "right": "right", "hmm": "hmm", "I see": "I see"}
 COUGH = "(cough)"
 
-_SCENE = SceneConfig(seconds=(3.5, 3.5), command_share=1, near_misses=0, beds=BEDS[:-1], echo_share=0, snr_db=(NOISE_DB, NOISE_DB))
+_SCENE = SceneConfig(command_share=1, near_misses=0, beds=BEDS[:-1], echo_share=0, snr_db=(NOISE_DB, NOISE_DB))
 _TALKERS = 40  # clips of other people, for what is heard beside commands
 _LONG_SHARE = 4  # one question of so many is one whose expected answer is long
 
@@ -71,12 +72,12 @@ def make_material(manifest: Path | None, data: Path, cases: int, seed: int) -> M
     waves = [resample(wave, rate, CLIP_RATE) for wave, rate in (item.wave() for item in items)]
     questions = [_said(item.transcript, wave) for item, wave in zip(items, waves, strict=True)]
     half = -(-cases // 2)
-    commands, near_misses = _Spoken(COMMANDS, cases, seed), _Spoken(NEAR_MISSES, half, seed)
+    near_misses = _Spoken(NEAR_MISSES, half, seed)
     return Material(
         questions=questions,
         paused=[_paused(item.transcript, wave, rng) for item, wave in zip(items, waves, strict=True)],
         interruptions=[questions[index] for index in rng.permutation(len(questions))],
-        commands=_in_noise(commands, seed),
+        command=_commands(cases, seed),
         backchannels=_backchannels(half, rng),
         near_misses=[_said(row["text"], near_misses.wave(index)) for index, row in enumerate(near_misses.rows)],
     )
@@ -115,16 +116,20 @@ def _paused(text: str, wave: np.ndarray, rng: np.random.Generator) -> Speech:
     return _said(text, np.insert(wave, cut, np.zeros(round(PAUSE_S * CLIP_RATE), np.float32)))
 
 
-def _in_noise(commands: _Spoken, seed: int) -> list[Speech]:
-    """As many commands over talk, babble, music or noise; where the phrase begins in its wave is not known."""
-    material = interruptions.Material(_Spoken(OTHERS, _TALKERS, seed), commands, commands, _NoAnswers())
-    found = []
-    for number in range(len(commands)):
-        scene = draw_scene(np.random.default_rng((seed, 1, number)), material, _SCENE)
+def _commands(count: int, seed: int) -> Callable[[int, float], Speech]:
+    """`count` voices that say the command over talk, babble, music or noise; where the phrase begins is not known."""
+    spoken = _Spoken(COMMANDS, count, seed)
+    material = interruptions.Material(_Spoken(OTHERS, _TALKERS, seed), spoken, spoken, _NoAnswers())
+
+    def command(number: int, seconds: float) -> Speech:
+        # A scene leaves AFTER_S behind its command: so much of it may lie behind the answer.
+        config = dataclasses.replace(_SCENE, seconds=(seconds - LEFT_S + AFTER_S,) * 2)
+        scene = draw_scene(np.random.default_rng((seed, 1, number)), material, config)
         assert scene.irq_at is not None
         end = round(scene.irq_at * SAMPLE_RATE)
-        found.append(Speech(f"stop omni, over {scene.bed}", scene.wave, end, end))
-    return found
+        return Speech(f"stop omni, over {scene.bed}", scene.wave, end, end)
+
+    return command
 
 
 def _backchannels(count: int, rng: np.random.Generator) -> list[Speech]:

@@ -48,7 +48,7 @@ class Material:
     questions: Sequence[Speech]
     paused: Sequence[Speech]  #: questions with a pause inside
     interruptions: Sequence[Speech]  #: said into answers
-    commands: Sequence[Speech]  #: "stop omni" in noise; their `onset` and `end` are the phrase's
+    command: Callable[[int, float], Speech]  #: number n, in so many seconds of noise that ends LEFT_S after the phrase at the earliest
     backchannels: Sequence[Speech]
     near_misses: Sequence[Speech]
 
@@ -116,7 +116,7 @@ async def evaluate(line: Line, material: Material, plan: Plan, progress: Progres
     half = -(-plan.cases // 2)
     await play.all(_into_answers(Endure, BACKCHANNELS, BY_COMMAND, material.backchannels, half, plan, findings), users)
     if any(outcome.listens for outcome in findings.outcomes):
-        await play.all(_into_answers(Interrupt, COMMANDS, BY_COMMAND, material.commands, plan.cases, plan, findings), users)
+        await play.all(list(_commands(material, plan, findings)), users)
         await play.all(_into_answers(Endure, NEAR_MISSES, BY_COMMAND, material.near_misses, half, plan, findings), users)
     else:
         findings.not_run |= dict.fromkeys((COMMANDS, NEAR_MISSES), "the model has no trained listener, so that no word stops it")
@@ -155,6 +155,15 @@ def _into_answers(
         latest = len(findings.long_answers[question].wave) / RATE - sound.end / RATE - LEFT_S
         cases.append(kind(scenario, mode, question, sound, float(rng.uniform(SPEAK_FIRST_S, max(SPEAK_FIRST_S, latest)))))
     return cases
+
+
+def _commands(material: Material, plan: Plan, findings: Findings) -> Iterator[Case]:
+    """The command at random moments of long answers, in noise that lasts as long as the answer: listeners know rooms, not noise out of nothing."""
+    questions = list(findings.long_answers)
+    for number in range(plan.cases):
+        question = questions[int(_rng(plan.seed, COMMANDS, number).integers(len(questions)))]
+        command = material.command(number, len(findings.long_answers[question].wave) / RATE)
+        yield Interrupt(COMMANDS, BY_COMMAND, question, command, 0.0)
 
 
 def _echoes(mode: Mode, plan: Plan, findings: Findings) -> Iterator[Case]:

@@ -146,7 +146,7 @@ class Interrupt:
     mode: Mode
     question: Speech
     words: Speech
-    after_s: float  #: the answer's first sample to the first of the words' wave
+    after_s: float  #: the answer's first sample to the first of the words' wave (where their onset is not known, it is their end)
 
     async def play(self, line: Line) -> Interrupted | None:
         """Call, ask and interrupt. None: there was no answer to interrupt."""
@@ -156,7 +156,8 @@ class Interrupt:
                 return None
             begin = call.say(self.words.wave, reply.first_sound_at + self.after_s)
             onset, end = begin + self.words.onset / RATE, begin + self.words.end / RATE
-            call.mark(onset, "interruption")
+            if onset < end:
+                call.mark(onset, "interruption")
             call.mark(end, "its end")
             await call.until(lambda: reply.cut_at is not None, end + MISS_S)
             if reply.cut_at is not None:
