@@ -4,6 +4,7 @@ is left open, and all of it is tried: every rule below and every transition of t
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import Any, ClassVar
 
@@ -222,7 +223,10 @@ class Sessions(RuleBasedStateMachine):
         listens=st.booleans(),
         expires=st.one_of(st.none(), st.tuples(MADE, st.sampled_from([0, 300]))),
     )
-    def begin(
+    def begin(self, **drawn: Any) -> None:
+        self.prepare(**drawn)
+
+    def prepare(
         self,
         beginning: dict[str, Any],
         tasks: frozenset[str],
@@ -232,7 +236,7 @@ class Sessions(RuleBasedStateMachine):
         expires: tuple[list[str], int] | None,
     ) -> None:
         self.expires = expires  # in the middle of it all
-        limits = Limits(buffer_s=3.0, items=12)
+        limits = Limits(buffer_s=3.0, items=30)
         self.talk = Talk(tasks, max_audio_s=max_audio_s, memory_turns=memory_turns, listens=listens, limits=limits, extended=True, **beginning)
         self.engine, self.watch = Engine(), Watch(memory_turns)
 
@@ -264,6 +268,21 @@ class Sessions(RuleBasedStateMachine):
         if again:
             self.write({"type": "input_text", "text": "Hi"})
             self.create_response({})
+
+    @rule(interrupts=st.booleans(), ms=st.sampled_from([0, 300, 600]), after=st.sampled_from([["audio"], ["audio", "finish"]]), again=st.booleans())
+    def talk_before_it_answers(self, interrupts: bool, ms: int, after: list[str], again: bool) -> None:
+        """Everything is over; a turn, speech while its answer is thought of, and the answer's first sound."""
+        self.fired["talk_before_it_answers"] += 1
+        self.end_all(interrupts)
+        self.talk_over([], ms, after, again)
+
+    def end_all(self, interrupts: bool) -> None:
+        detection = {"type": "server_vad", "interrupt_response": interrupts}
+        self.see("end_all", self.talk.update(output_modalities=["audio"], audio={"input": {"turn_detection": detection}}))
+        self.buffer("clear")
+        self.playback("root", 0, cleared=True)
+        while self.engine.open:
+            self.end_answer("finish")
 
     @rule(said=st.lists(st.sampled_from(["finished?", "audio", "audio", "text"]), min_size=1, max_size=4))
     def answer(self, said: list[str]) -> None:
@@ -344,6 +363,7 @@ class Sessions(RuleBasedStateMachine):
         if not hasattr(self, "talk"):
             return
         if self.expires is not None:
+            self.end_all(interrupts=False)
             self.talk_over(self.expires[0], self.expires[1], [], again=False)
             self.talk.feed(Expired())
             assert self.talk.session.state is State.CLOSED
@@ -378,6 +398,10 @@ def test_random_clients_find_no_illegal_order(monkeypatch: pytest.MonkeyPatch) -
             max_examples=RUNS, stateful_step_count=STEPS, deadline=None, derandomize=True, suppress_health_check=checks, phases=(Phase.generate,)
         ),
     )
+    for made, ms in itertools.product([[], ["audio"]], [0, 300]):  # an end in each state, should chance have left one out
+        sessions = Sessions()
+        sessions.prepare({"output_modalities": ["audio"]}, NANO, max_audio_s=None, memory_turns=0, listens=True, expires=(made, ms))
+        sessions.teardown()
     rules = {name for name, member in vars(Sessions).items() if hasattr(member, "hypothesis_stateful_rule")}
     assert rules <= Sessions.fired.keys(), rules - Sessions.fired.keys()
     assert set(TRANSITIONS) <= followed, set(TRANSITIONS) - followed
