@@ -31,7 +31,7 @@ def elsewhere(tmp_path: Path, nano: str) -> Iterator[str]:
     example = re.search(r"```html\n(.*?)```", (PAGE / "realtime" / "README.md").read_text(), re.DOTALL)
     assert example is not None
     lines = example[1].replace("wss://your-server/", nano.replace("http", "ws"))
-    (tmp_path / "index.html").write_text(f"<!doctype html><title>Mine</title>\n{lines}")
+    (tmp_path / "index.html").write_text(f"<!doctype html><title>Mine</title><link rel=icon href=data:,>\n{lines}")
     with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=tmp_path)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"

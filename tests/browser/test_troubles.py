@@ -30,7 +30,7 @@ def test_a_refused_microphone_leaves_typing(visit: Visit) -> None:
     visitor = visit(allowed=False)
     visitor.page.click("#talk")
     check(visitor, "microphone-refused", "The microphone is blocked", "You can type meanwhile.", "Try the microphone again")
-    visitor.type("Who are you?")
+    visitor.type("What is your name?")
     visitor.answered()
 
 
@@ -44,9 +44,9 @@ def test_no_microphone(visit: Visit) -> None:
 def test_without_https_the_page_says_how_to_get_it(visit: Visit, nano: str) -> None:
     visitor = visit(url=nano.replace("127.0.0.1", "omni.test"))
     check(visitor, "insecure", "--tls-self-signed", "https://omni.test:")
-    visitor.type("Who are you?")
+    visitor.type("What is your name?")
     visitor.until("omni.conversation.items.some((item) => item.role === 'assistant' && !item.open)")  # in writing
-    assert visitor.items("assistant")[0]["text"].startswith("I am Omni")
+    assert visitor.items("assistant")[0]["text"].startswith("My name is Omni")
 
 
 def test_an_unplugged_microphone_is_replaced(visit: Visit) -> None:
@@ -104,17 +104,17 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_a_key_is_asked_for_and_a_full_server_is_waited_for(visit: Visit, guarded: str) -> None:
     first = visit(url=guarded)
-    first.type("Who are you?")
+    first.type("What is your name?")
     check(first, "key-needed", "This server asks for a key", "Enter a key")
     first.page.click("text=Enter a key")
     first.page.keyboard.type("guessed")
     first.page.keyboard.press("Escape")
-    first.type("Who are you?")
+    first.type("What is your name?")
     check(first, "key-wrong", "The key does not fit")
     first.page.click("text=Enter a key")
     first.page.fill("#key", "open-sesame")
     first.page.keyboard.press("Escape")
-    first.type("Who are you?")
+    first.type("What is your name?")
     first.answered()
     assert first.page.locator(".notice").count() == 0
 
@@ -143,5 +143,5 @@ def test_a_restarted_server_is_found_again_and_told_what_was_said(visit: Visit, 
         told = [event["item"]["content"][0]["text"] for event in visitor.sent if event["type"] == "conversation.item.create"]
         assert told[-2:] == [item["text"] for item in visitor.do("omni.conversation.items.slice(0, 2)")]
         assert "Connected again" in visitor.page.inner_text(".note")
-        visitor.type("Who are you?")
+        visitor.type("What is your name?")
         visitor.answered(2)

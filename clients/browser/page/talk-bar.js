@@ -41,7 +41,7 @@ export class TalkBar {
     document.title = state === "off" ? "Omni" : `${what} – Omni`;
     write(box("status-text"), what);
     write(box("status-hint"), hint);
-    const label = state === "off" ? "Start talking" : !microphone ? "Use the microphone" : push ? "Hold to talk" : devices.muted ? "Unmute" : "Mute";
+    const label = state === "off" ? "Start talking" : !microphone ? "Talk" : push ? "Hold to talk" : devices.muted ? "Unmute" : "Mute";
     write(box("talk-label"), label);
     useIcon("talk-icon", microphone && devices.muted && !push ? "mic-off" : "mic");
     this.#talk.classList.toggle("on", microphone && !devices.muted && state !== "off");

@@ -74,7 +74,7 @@ export const NOTES = {
   reconnected: "Connected again. The conversation goes on.",
 };
 
-export const IDEAS = ["Who are you?", "Please tell me a joke.", "Can you tell me a short story?"];
+export const IDEAS = ["What can you do?", "Please tell me a joke.", "Can you tell me a short story?"];
 
 /**
  * @param {import("../realtime/state.js").State} state
