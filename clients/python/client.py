@@ -87,19 +87,7 @@ class RealtimeClient:
     @asynccontextmanager
     async def connect(cls, url: str = DEFAULT_URL, *, api_key: str | None = None, extensions: bool = False) -> AsyncIterator[Self]:
         """Connect and wait for `session.created`. `extensions` asks for the events that only this server has."""
-        address = _with_query(url, "extensions", "omni") if extensions else url
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        try:
-            # Deltas of audio are far over the default limit of 1 MiB only if a server sends a whole answer at once; allow it.
-            socket = await connect(address, additional_headers=headers, max_size=64 << 20, compression=None, proxy=None if _is_local(url) else True)
-        except InvalidStatus as error:
-            status = error.response.status_code
-            raise ClientError(f"{url}: the server refused with HTTP {status}{_HINTS.get(status, '')}") from error
-        except (OSError, TimeoutError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
-            raise ClientError(f"{url}: no server answers there ({reason}); start one with `omni serve`, or give --url") from error
-        except (InvalidURI, InvalidHandshake, ValueError) as error:
-            raise ClientError(f"{url}: is no Realtime address ({error}); it looks like {DEFAULT_URL}") from error
+        socket = await open_socket(url, api_key=api_key, extensions=extensions)
         async with socket:
             client = cls(socket)
             first = await client.receive()
@@ -113,7 +101,7 @@ class RealtimeClient:
         try:
             await self._socket.send(json.dumps({"type": event_type, "event_id": event_id, **fields}))
         except ConnectionClosed as error:
-            raise _closed(error) from error
+            raise connection_closed(error) from error
         return event_id
 
     async def receive(self) -> Event:
@@ -121,7 +109,7 @@ class RealtimeClient:
         try:
             message = await self._socket.recv()
         except ConnectionClosed as error:
-            raise _closed(error) from error
+            raise connection_closed(error) from error
         try:
             event = json.loads(message)
         except ValueError as error:
@@ -190,6 +178,23 @@ class RealtimeClient:
         raise AssertionError("events() ends by an exception only")
 
 
+async def open_socket(url: str, *, api_key: str | None = None, extensions: bool = False) -> ClientConnection:
+    """A connected WebSocket, nothing read from it yet. ClientError when the server can't be reached or refuses."""
+    address = _with_query(url, "extensions", "omni") if extensions else url
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    try:
+        # Deltas of audio are far over the default limit of 1 MiB only if a server sends a whole answer at once; allow it.
+        return await connect(address, additional_headers=headers, max_size=64 << 20, compression=None, proxy=None if _is_local(url) else True)
+    except InvalidStatus as error:
+        status = error.response.status_code
+        raise ClientError(f"{url}: the server refused with HTTP {status}{_HINTS.get(status, '')}") from error
+    except (OSError, TimeoutError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+        raise ClientError(f"{url}: no server answers there ({reason}); start one with `omni serve`, or give --url") from error
+    except (InvalidURI, InvalidHandshake, ValueError) as error:
+        raise ClientError(f"{url}: is no Realtime address ({error}); it looks like {DEFAULT_URL}") from error
+
+
 _HINTS = {
     401: ": give a valid key with --api-key",
     403: ": this server does not take connections from here",
@@ -198,7 +203,8 @@ _HINTS = {
 }
 
 
-def _closed(error: ConnectionClosed) -> ClientError:
+def connection_closed(error: ConnectionClosed) -> ClientError:
+    """What an ended connection was ended for."""
     code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "no closing handshake")
     hint = "; it is full, try again in a moment" if code == 1013 else ""
     return ClientError(f"the server closed the connection (code {code}{': ' + reason if reason else ''}){hint}")
