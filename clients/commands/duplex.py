@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +11,7 @@ from rich.progress import Progress
 
 from clients.commands.duplex_material import make_material
 from clients.commands.duplex_suite import suite_of
-from clients.commands.server_process import running_server
+from clients.commands.server_process import server_at
 from clients.duplex import evaluation as duplex
 from clients.duplex.evaluation import Findings, Plan, evaluate
 from clients.duplex.scenarios import BY_COMMAND, BY_VOICE, Line
@@ -46,7 +43,8 @@ def measure(setting: Setting) -> tuple[Suite, dict[str, str]]:
     cases = min(setting.limit or CASES, CASES)
     material = make_material(setting.manifest, setting.data, cases, setting.seed)
     plan = Plan(setting.seed, cases, ECHO_S * cases / CASES)
-    with _server(setting) as url, Progress(console=Console(stderr=True), transient=True) as progress:
+    bar = Progress(console=Console(stderr=True), transient=True)
+    with server_at(setting.url, "--model", setting.model, "--device", setting.device) as url, bar as progress:
         bars = {}
 
         def show(scenario: str, done: int, count: int) -> None:
@@ -58,18 +56,6 @@ def measure(setting: Setting) -> tuple[Suite, dict[str, str]]:
     not_run = dict(findings.not_run)
     truncations = _judged(findings, not_run)
     return suite_of(findings, truncations, listenable=setting.listenable), {f"duplex, {scene}": why for scene, why in not_run.items()}
-
-
-@contextlib.contextmanager
-def _server(setting: Setting) -> Iterator[str]:
-    if setting.url is not None:
-        yield setting.url
-        return
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        running_server(Path(folder) / "server.log", "--model", setting.model, "--device", setting.device) as port,
-    ):
-        yield f"ws://127.0.0.1:{port}/v1/realtime"
 
 
 def _judged(findings: Findings, not_run: dict[str, str]) -> Truncations | None:

@@ -26,7 +26,8 @@ def running_server(log: Path, *options: str, python: str = sys.executable, timeo
     with tempfile.TemporaryDirectory() as folder, log.open("wb") as output:
         port_file = Path(folder) / "port"
         command = [python, "-m", "clients.cli", "serve", "--port", "0", "--port-file", str(port_file), *options]
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        # In a group of its own: Ctrl+C is for us, who stop it when we are done with it.
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, process_group=0)
         before = signal.signal(signal.SIGTERM, _leave)  # or a terminated demo would leave its server behind
         try:
             yield _port_when_ready(process, port_file, log, timeout_s)
@@ -38,6 +39,16 @@ def running_server(log: Path, *options: str, python: str = sys.executable, timeo
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def server_at(url: str | None, *options: str) -> Iterator[str]:
+    """The address of a server that runs; None: of one of our own with these options, for as long as the block lasts."""
+    if url is not None:
+        yield url
+        return
+    with tempfile.TemporaryDirectory() as folder, running_server(Path(folder) / "server.log", *options) as port:
+        yield f"ws://127.0.0.1:{port}/v1/realtime"
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
