@@ -1,4 +1,4 @@
-"""The model's side of a response: cache rows, prefill, and decode steps for any set of slots and listeners. Knows no text, no codec, no clock.
+"""The model's side of a response: cache rows, prefill, and who takes part in a decode step. Knows no text, no codec, no clock.
 
 Delayed-parallel decoding as in the reference (model-facts section 3). A slot owns two rows of the cache:
 
@@ -15,8 +15,8 @@ nothing there and takes no eot in its very first step for the end: `force_delay=
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
@@ -25,10 +25,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omni_core.config import SamplingParams
+from omni_core.engine.decode import DecodeStep
+from omni_core.engine.graphs import Due, StepGraphs, run_exactly
 from omni_core.errors import InputError
-from omni_core.listener import listener_tokens, margins
-from omni_core.models import EndOfTurn, KVCache, OmniModel, sample
-from omni_core.tokens import AUDIO_LAYERS, STREAMS, TEXT_STREAM, Prompt, Task
+from omni_core.models import EndOfTurn, KVCache, OmniModel
+from omni_core.models.sampling import draws
+from omni_core.tokens import TEXT_STREAM, Prompt, Task
 
 
 class Mode(Enum):
@@ -57,30 +59,16 @@ class Inputs:
 
 
 @dataclass
-class _Lane:
-    """What a slot is doing."""
+class _Prompt:
+    """What is still to be read of a prompt."""
 
-    mode: Mode
-    sampling: SamplingParams
-    generator: torch.Generator
-    length: int  #: positions in the cache, known here so that no step waits for the device to tell
-    begins: bool = True  #: it has not taken a step
-
-
-@dataclass
-class _Plan:
-    """Where in the batch of one decode step each thing lies."""
-
-    listeners: list[int]  #: theirs are the first rows
-    rows: list[int] = field(default_factory=list)  #: cache rows, R of them
-    slot_of_row: list[int] = field(default_factory=list)  #: index into the step's slots, per row of a response
-    text_at: list[int] = field(default_factory=list)  #: index into `rows`, per slot
-    audio_at: list[int] = field(default_factory=list)  #: index into `rows`, per speaking slot
-    speaking: list[int] = field(default_factory=list)  #: index into the step's slots, per speaking slot
+    x: Tensor  #: [1, n-1, width], all positions but the last
+    last: Tensor  #: [8], the last position's ids
+    done: int = 0  #: positions read
 
 
 class Runner:
-    """Owns the KV cache and each slot's next inputs. Not thread-safe."""
+    """Owns the KV cache and what is where in it. Not thread-safe."""
 
     def __init__(
         self,
@@ -93,65 +81,87 @@ class Runner:
         force_delay: bool = True,
     ) -> None:
         """band: frames that a listener sees, and there are as many listeners as slots; None: no listeners."""
-        self.model, self.device, layout = model, model.device, model.layout
+        self.model, self.device = model, model.device
         self.max_positions = max_positions or model.config.backbone.max_positions
-        self._force_delay, self._end_of_turn = force_delay, end_of_turn
         self.turn_ended: dict[int, float] = {}  #: of responses that took their first step just now: how likely their turn has ended, by slot
         # Listeners' rows are counted down to 0 and slots' up from there, so that the first of both are neighbours, which are read in place.
         self._base = 0 if band is None else slots
         self._band = band or 0
-        rows = self._base + 2 * slots
-        self._cache = KVCache(
-            model.config.backbone, rows, self.max_positions, model.dtype, model.device, rings=self._base, band=self._band
-        )
-        self._lanes: dict[int, _Lane] = {}
-        self._heard: dict[int, int] = {}  # frames so far, by listener
-        self._inputs = torch.zeros(rows, STREAMS, dtype=torch.int64, device=self.device)  # next column of each row, global ids
-        self._positions = torch.zeros(rows, dtype=torch.int64, device=self.device)  # where it goes
-        self._steps = torch.zeros(slots, dtype=torch.int64, device=self.device)  # decode steps done
-        self._text_ended = torch.zeros(slots, dtype=torch.bool, device=self.device)  # eot was drawn
-        self._eot, self._pad_t, self._pad_a = layout.eot, layout.pad_t, layout.pad_a
-        self._offsets = torch.as_tensor(layout.offsets, device=self.device)[:AUDIO_LAYERS]  # [7], local -> global
-        self._layers = torch.arange(AUDIO_LAYERS, device=self.device)
+        rows = self._base + 2 * slots + 1  # the last is for padding
+        self._cache = KVCache(model.config.backbone, rows, self.max_positions, model.dtype, model.device, rings=self._base, band=self._band)
+        self._step = DecodeStep(model, self._cache, slots, end_of_turn=end_of_turn, force_delay=force_delay)
+        self._graphs: StepGraphs | None = None
+        self._judges = end_of_turn is not None
+        self._prompts: dict[int, _Prompt] = {}  # by slot, while they are read
+        self._paired = np.zeros(slots, bool)  # by slot: two rows
+        self._speaks = np.zeros(slots, bool)
+        self._draws = np.zeros(slots, bool)
+        self._begins = np.zeros(slots, bool)  # it has not taken a step
+        self._lengths = np.zeros(slots, np.int64)  # positions in the cache, known here so that no step waits for the device to tell
+        self._heard = np.zeros(slots, np.int64)  # frames so far, by listener
 
     @torch.inference_mode()
-    def prefill(self, slot: int, inputs: Inputs, sampling: SamplingParams) -> int:
-        """Start a response in `slot`: run its prompt but for the last position. Returns the steps that its positions leave room for.
+    def record(self) -> None:
+        """Record every size of a step there can be, once and for all, before the first response: `graphs`. Of use on an accelerator."""
+        self._graphs = StepGraphs(self._step, len(self._lengths), self._base > 0, self.max_positions)
 
-        The prompt is computed once and copied to the text row. The last position of each row is the first decode step's input.
+    def prefill(self, slot: int, inputs: Inputs, sampling: SamplingParams) -> int:
+        """Start a response in `slot` and run its whole prompt: `begin`, and `advance` to its end. Returns and raises what `begin` does."""
+        room = self.begin(slot, inputs, sampling)
+        self.advance(slot, self.max_positions)
+        return room
+
+    @torch.inference_mode()
+    def begin(self, slot: int, inputs: Inputs, sampling: SamplingParams) -> int:
+        """Start a response in `slot`, which takes steps once `advance` has read its prompt. Returns the steps that its positions leave room for.
+
         Raises InputError when the prompt is too long.
         """
         tokens = torch.as_tensor(inputs.prompt.tokens, device=self.device)  # [8, n]
         length = tokens.shape[1] - 1
         if length >= self.max_positions:
             raise InputError(f"the prompt has {length + 1} positions, the model {self.max_positions}: send less")
-        mode, (audio_row, text_row) = Mode.of(inputs.task), self._rows(slot)
-        features, mask = self._features(inputs, length)
-        x = self.model.embed(tokens[None, :, :-1], features, mask)  # [1, n-1, width]
-        positions = torch.arange(length, device=self.device)[None]
-        self.model(x, positions, self._cache, torch.tensor([audio_row], device=self.device), length)
-        self._inputs[audio_row] = self._inputs[text_row] = tokens[:, -1]
-        if mode is Mode.PARALLEL:
-            self._cache.copy(audio_row, text_row, length)
-            self._inputs[text_row, :TEXT_STREAM] = self._offsets + self._pad_a
-        self._positions[audio_row] = self._positions[text_row] = length
-        self._steps[slot], self._text_ended[slot] = 0, False
-        generator = torch.Generator(self.device)
-        if sampling.seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(sampling.seed)
-        self._lanes[slot] = _Lane(mode, sampling, generator, length)
+        mode = Mode.of(inputs.task)
+        self._prompts[slot] = _Prompt(self.model.embed(tokens[None, :, :-1], *self._features(inputs, length)), tokens[:, -1])
+        self._paired[slot], self._speaks[slot] = mode is Mode.PARALLEL, mode is not Mode.TEXT
+        self._draws[slot], self._lengths[slot] = draws(sampling), 0
+        self._step.sampling.set(slot, sampling)
         return self.max_positions - length
+
+    @torch.inference_mode()
+    def advance(self, slot: int, positions: int) -> bool:
+        """Read at most `positions` more of the prompt in `slot`. True once the response can take steps.
+
+        The prompt is computed once and copied to the text row. The last position of each row is the first decode step's input.
+        """
+        prompt = self._prompts[slot]
+        audio_row, text_row = self._rows(slot)
+        start, end = prompt.done, min(prompt.done + positions, prompt.x.shape[1])
+        if end > start:
+            at = torch.arange(start, end, device=self.device)[None]
+            self.model(prompt.x[:, start:end], at, self._cache, torch.tensor([audio_row], device=self.device), end)
+        prompt.done = end
+        if end < prompt.x.shape[1]:
+            return False
+        del self._prompts[slot]
+        step = self._step
+        step.inputs[audio_row] = step.inputs[text_row] = prompt.last
+        if self._paired[slot]:
+            self._cache.copy(audio_row, text_row, end)
+            step.inputs[text_row, :TEXT_STREAM] = step.pad_inputs
+        step.positions[audio_row] = step.positions[text_row] = end
+        step.steps[slot], step.text_ended[slot], step.speaks[slot] = 0, False, bool(self._speaks[slot])
+        self._lengths[slot], self._begins[slot] = end, True
+        return True
 
     def release(self, slot: int) -> None:
         """Forget the response in `slot`."""
-        self._lanes.pop(slot, None)
+        self._prompts.pop(slot, None)
 
     def listen(self, listener: int) -> None:
         """Start a listener anew: its next frame is the first."""
         self._heard[listener] = 0
-        self._positions[self._base - 1 - listener] = 0
+        self._step.positions[self._base - 1 - listener] = 0
 
     def step(self, slots: Sequence[int]) -> NDArray[np.int64]:
         """One decode step of each of `slots`, at their own positions. Returns the columns [slots, 8] that are fed back next.
@@ -163,85 +173,35 @@ class Runner:
     @torch.inference_mode()
     def step_listening(self, slots: Sequence[int], frames: Mapping[int, Tensor]) -> tuple[NDArray[np.int64], dict[int, float]]:
         """As `step`; in the same pass each listener in `frames` hears its next frame, [7] codes. Returns irq's margin over n-irq too, by listener."""
-        plan = self._plan(slots, sorted(frames, reverse=True))
-        rows = torch.tensor(plan.rows, device=self.device)  # [R]
-        listening, answering = rows.split([len(frames), len(rows) - len(frames)])
-        if frames:
-            codes = torch.stack([frames[listener] for listener in plan.listeners])[:, None]  # [listeners, 1, 7]
-            self._inputs[listening] = listener_tokens(self.model.layout, codes.to(self.device))[..., 0]
-        x = self.model.embed(self._inputs[rows].unsqueeze(-1), None, None)  # [R, 1, width]
-        hidden = self.model(x, self._positions[rows].unsqueeze(-1), self._cache, rows, self._advance(slots, frames))[:, 0]  # [R, width]
-        self._positions[rows] += 1
-        columns = torch.full((len(slots), STREAMS), self._pad_a, dtype=torch.int64, device=self.device)
-        if slots:
-            columns[:, TEXT_STREAM] = self._next_text(hidden, plan, slots)
-            if plan.speaking:
-                audio = self._next_audio(hidden, plan, slots)
-                columns[plan.speaking, :TEXT_STREAM] = audio
-                self._inputs[rows[plan.audio_at], :TEXT_STREAM] = audio + self._offsets
-            self._inputs[answering, TEXT_STREAM] = columns[plan.slot_of_row, TEXT_STREAM]
-            self._judge_turns(hidden, plan, slots)
-            self._steps[list(slots)] += 1
-        ahead = margins(self.model, hidden[: len(frames)]).tolist() if frames else []
-        return columns.cpu().numpy(), dict(zip(plan.listeners, ahead, strict=True))
+        listeners = sorted(frames, reverse=True)
+        due = self._due(np.array(slots, np.int64), listeners, [frames[listener] for listener in listeners])
+        answered = run_exactly(self._step, due) if self._graphs is None else self._graphs.run(due)
+        begin = np.flatnonzero(self._begins[due.slots]) if self._judges else ()
+        self.turn_ended = {int(due.slots[index]): float(answered.turn_ended[index]) for index in begin}
+        self._begins[due.slots] = False
+        return answered.columns, dict(zip(listeners, answered.margins, strict=True))
 
-    def _advance(self, slots: Sequence[int], listeners: Iterable[int]) -> int:
-        """Count one position more of each; the places of the cache that this step reads."""
-        for listener in listeners:
-            self._heard[listener] += 1
-        for slot in slots:
-            self._lanes[slot].length += 1
-        return max([*(min(self._heard[listener], self._band) for listener in listeners), *(self._lanes[slot].length for slot in slots)])
+    def _due(self, slots: NDArray[np.int64], listeners: list[int], codes: list[Tensor]) -> Due:
+        """Counts one position more of each."""
+        assert not self._prompts or self._prompts.keys().isdisjoint(slots.tolist()), "a response's prompt is to be read before it takes steps"
+        heard = np.array(listeners, np.int64)
+        self._lengths[slots] += 1
+        self._heard[heard] += 1
+        places = np.concatenate([self._lengths[slots], np.minimum(self._heard[heard], self._band)])
+        return Due(
+            listeners=self._base - 1 - heard,
+            codes=codes,
+            slots=slots,
+            first_rows=self._base + 2 * slots,
+            paired=self._paired[slots],
+            speaks=self._speaks[slots],
+            draws=bool(self._draws[slots].any()),
+            length=int(places.max()),
+        )
 
     def _rows(self, slot: int) -> tuple[int, int]:
         """A slot's audio row and text row."""
         return self._base + 2 * slot, self._base + 2 * slot + 1
-
-    def _plan(self, slots: Sequence[int], listeners: list[int]) -> _Plan:
-        plan = _Plan(listeners, [self._base - 1 - listener for listener in listeners])
-        for index, slot in enumerate(slots):
-            mode = self._lanes[slot].mode
-            if mode is not Mode.TEXT:
-                plan.speaking.append(index)
-                plan.audio_at.append(len(plan.rows))
-            own = self._rows(slot)[: 2 if mode is Mode.PARALLEL else 1]
-            plan.rows += own
-            plan.slot_of_row += [index] * len(own)
-            plan.text_at.append(len(plan.rows) - 1)
-        return plan
-
-    def _judge_turns(self, hidden: Tensor, plan: _Plan, slots: Sequence[int]) -> None:
-        """Where an answer begins, the model has just taken in its turn."""
-        self.turn_ended = {}
-        begin = [index for index, slot in enumerate(slots) if self._lanes[slot].begins]
-        for index in begin:
-            self._lanes[slots[index]].begins = False
-        if begin and self._end_of_turn is not None:
-            probabilities = self._end_of_turn.probability(hidden[[plan.text_at[index] for index in begin]]).tolist()
-            self.turn_ended = {slots[index]: probability for index, probability in zip(begin, probabilities, strict=True)}
-
-    def _next_text(self, hidden: Tensor, plan: _Plan, slots: Sequence[int]) -> Tensor:
-        """[slots]: the text ids to feed."""
-        lanes, chosen = [self._lanes[slot] for slot in slots], list(slots)
-        logits = self.model.text_logits(hidden[plan.text_at])  # [slots, text_rows]
-        text = sample(logits, [lane.sampling for lane in lanes], [lane.generator for lane in lanes])
-        ended = self._text_ended[chosen]
-        text = torch.where(ended, self._pad_t, text)
-        ends = text == self._eot
-        if not self._force_delay:
-            ends &= self._steps[chosen] > 0
-        self._text_ended[chosen] = ended | ends
-        return text
-
-    def _next_audio(self, hidden: Tensor, plan: _Plan, slots: Sequence[int]) -> Tensor:
-        """[speaking slots, 7]: the audio ids to feed, local to their layers."""
-        speaking = [slots[index] for index in plan.speaking]
-        lanes = [self._lanes[slot] for slot in speaking]
-        logits = self.model.audio_logits(hidden[plan.audio_at])  # [speaking, 7, audio_rows]
-        audio = sample(logits, [lane.sampling for lane in lanes], [lane.generator for lane in lanes])
-        if self._force_delay:
-            audio = torch.where(self._steps[speaking].unsqueeze(-1) <= self._layers, self._pad_a, audio)
-        return audio
 
     def _features(self, inputs: Inputs, length: int) -> tuple[Tensor | None, Tensor | None]:
         """The adapted features [1, length, width] and where they stand [1, length]; None when the task has none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from omni_core.models import OmniModel
@@ -14,12 +15,14 @@ def listener_tokens(layout: TokenLayout, frames: Tensor) -> Tensor:
     The status before is never fed back: that would teach copying, and latch a false irq.
     """
     tokens = frames.new_full((frames.shape[0], TEXT_STREAM + 1, frames.shape[1]), layout.n_irq)
-    tokens[:, :TEXT_STREAM] = frames.transpose(1, 2) + frames.new_tensor(layout.offsets[:AUDIO_LAYERS])[:, None]
+    offsets = layout.audio_id(0, 0) + layout.audio_rows * torch.arange(AUDIO_LAYERS, device=frames.device)  # made there: no copy to an accelerator
+    tokens[:, :TEXT_STREAM] = frames.transpose(1, 2) + offsets[:, None]
     return tokens
 
 
 def margins(model: OmniModel, hidden: Tensor) -> Tensor:
     """Hidden states [..., width] of frames -> by how much irq's logit passes n-irq's, [...] float32."""
-    heads = model.embedding.weight[[model.layout.irq, model.layout.n_irq]]
+    weight = model.embedding.weight
+    heads = torch.stack((weight[model.layout.irq], weight[model.layout.n_irq]))
     irq, n_irq = (hidden.float() @ heads.float().T).unbind(-1)
     return irq - n_irq

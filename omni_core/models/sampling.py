@@ -1,40 +1,101 @@
-"""Drawing token ids from logits, each row by its own parameters and its own generator."""
+"""Drawing token ids from logits: all rows at once, each by its own limits and its own noise, in shapes that no parameter changes.
+
+The noise is no generator's state but a hash of (seed, step, stream, id), so what a row draws depends on these and its logits alone: not on its
+neighbours, on its place in the batch, or on padding beside it. It is splitmix64 (Steele, Lea, Flood 2014) counted by the id, from a start that
+seed, step and stream are mixed into. A draw is the exponential race: the id of the smallest E / p with E = -log(1 - u) exponential.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from omni_core.config import SamplingParams
 
+CANDIDATES = 1024  #: where top-k or top-p limits, ids are drawn from the likeliest so many at most
 
-def sample(logits: Tensor, params: Sequence[SamplingParams], generators: Sequence[torch.Generator | None]) -> Tensor:
-    """logits [R, V] (or [R, K, V]: K draws with the same parameters) -> ids [R] (or [R, K]).
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # splitmix64's constants, as int64
+_MIX = ((30, 0xBF58476D1CE4E5B9 - (1 << 64)), (27, 0x94D049BB133111EB - (1 << 64)))
 
-    params and generators: one per row. Temperature 0 is exactly argmax, the lowest id on a tie. What a row draws depends on its own logits and
-    generator alone, not on its neighbours.
+
+@dataclass(frozen=True)
+class Sampling:
+    """`SamplingParams` of R rows, as tensors."""
+
+    temperature: Tensor  #: [R] float32; 0: greedy
+    top_k: Tensor  #: [R] int64; 0: no limit
+    top_p: Tensor  #: [R] float32
+    seed: Tensor  #: [R] int64
+
+    @classmethod
+    def greedy(cls, rows: int, device: torch.device | str) -> Sampling:
+        """`rows` rows that draw nothing yet."""
+        zeros = torch.zeros(rows, dtype=torch.int64, device=device)
+        return cls(zeros.float(), zeros, zeros.float() + 1, zeros.clone())
+
+    def set(self, row: int, params: SamplingParams) -> None:
+        """Row `row` draws by `params`; without a seed by one that nobody knows."""
+        self.temperature[row] = params.temperature if draws(params) else 0.0
+        self.top_k[row], self.top_p[row] = params.top_k, params.top_p
+        seed = secrets.randbits(64) if params.seed is None else params.seed % (1 << 64)
+        self.seed[row] = seed - (1 << 64) if seed >> 63 else seed
+
+    def of(self, rows: Tensor) -> Sampling:
+        """These rows."""
+        return Sampling(self.temperature[rows], self.top_k[rows], self.top_p[rows], self.seed[rows])
+
+
+def draws(params: SamplingParams) -> bool:
+    """Whether chance has a say. A top_k of 1 is greedy, and among equals must not be a draw."""
+    return params.temperature > 0 and params.top_k != 1
+
+
+def greedy(logits: Tensor) -> Tensor:
+    """logits [..., V] -> ids [...]: exactly argmax, the lowest id on a tie."""
+    return logits.argmax(dim=-1)
+
+
+def sample(logits: Tensor, sampling: Sampling, steps: Tensor, first_stream: int = 0) -> Tensor:
+    """logits [R, K, V], the streams first_stream .. first_stream+K-1 of each row in its step `steps` [R] -> ids [R, K].
+
+    Temperature first, then top-k, then top-p over what is left; ids that a limit leaves are the likeliest `CANDIDATES` at most.
     """
-    ids = logits.argmax(dim=-1)
-    drawn = [row for row, p in enumerate(params) if p.temperature > 0]
-    for row in drawn:
-        ids[row] = _draw(logits[row].float(), params[row], generators[row])
-    return ids
+    temperature, top_k, top_p = (each[:, None, None] for each in (sampling.temperature, sampling.top_k, sampling.top_p))
+    scaled = logits.float() / torch.where(temperature > 0, temperature, 1.0)  # [R, K, V]
+    race = scaled - _exponential(sampling.seed, steps, first_stream, scaled).log_()  # log(p / E), but for a constant
+    likeliest, ids = scaled.topk(min(CANDIDATES, scaled.shape[-1]), dim=-1)  # [R, K, C], best first
+    within_k = (top_k == 0) | (torch.arange(ids.shape[-1], device=ids.device) < top_k)
+    among = likeliest.masked_fill(~within_k, float("-inf")).logsumexp(-1, keepdim=True)
+    total = torch.where(top_k == 0, scaled.logsumexp(-1, keepdim=True), among)  # what top-p is a share of
+    mass = (likeliest - total).exp_()
+    kept = within_k & (mass.cumsum(-1) - mass < top_p)  # less than top_p is likelier: so for the first, which always stays
+    limited = ids.gather(-1, race.gather(-1, ids).masked_fill(~kept, float("-inf")).argmax(-1, keepdim=True))
+    limited, free = limited[..., 0], race.argmax(-1)
+    has_limit = (sampling.top_k > 0) | (sampling.top_p < 1)
+    drawn = torch.where(has_limit[:, None], limited, free)
+    return torch.where(sampling.temperature[:, None] > 0, drawn, greedy(logits))
 
 
-def _draw(logits: Tensor, params: SamplingParams, generator: torch.Generator | None) -> Tensor:
-    """[..., V] -> [...]: temperature first, then top-k, then top-p over what is left."""
-    logits = logits / params.temperature
-    if 0 < params.top_k < logits.shape[-1]:
-        top = logits.topk(params.top_k, dim=-1)
-        logits = torch.full_like(logits, float("-inf")).scatter(-1, top.indices, top.values)
-    if params.top_p < 1.0:
-        ordered, order = logits.sort(dim=-1, descending=True)
-        probabilities = ordered.softmax(dim=-1)
-        before = probabilities.cumsum(dim=-1) - probabilities  # mass of all likelier ids: 0 for the first, so one always stays
-        tail = before >= params.top_p
-        logits = logits.masked_fill(tail.scatter(-1, order, tail), float("-inf"))
-    # The exponential race: argmax of p / Exp(1) is a draw from p, with no copy to the host.
-    noise = torch.empty_like(logits).exponential_(generator=generator)
-    return (logits.softmax(dim=-1) / noise).argmax(dim=-1)
+def _exponential(seed: Tensor, steps: Tensor, first_stream: int, like: Tensor) -> Tensor:
+    """Exp(1) noise of `like`'s shape [R, K, V], float32, above 0."""
+    _, streams, ids = like.shape
+    stream = torch.arange(first_stream, first_stream + streams, device=like.device)
+    start = _mixed(_mixed(seed + _GOLDEN)[:, None] + (steps[:, None] * 8 + stream) * _GOLDEN)  # [R, K]; 8 streams at most
+    bits = _mixed(start[..., None] + torch.arange(1, ids + 1, device=like.device) * _GOLDEN)
+    uniform = (_shifted(bits, 11).float() + 0.5) * 2.0**-53  # in (0, 1], fine near 0, where races are won
+    return uniform.neg_().log1p_().neg_()
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """splitmix64's output function, on int64 that wrap round."""
+    for bits, factor in _MIX:
+        x = (x ^ _shifted(x, bits)) * factor
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """Logical shift to the right: int64's own keeps the sign."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -117,7 +117,7 @@ def test_after_an_hour_it_hears_as_at_the_start(bundle):
     late = Engine(bundle, EngineConfig(slots=1))
     late.listeners.open("a")
     listen(late, "a", frames_of(1.0, 1))
-    late._runner._positions[0] += 4 * 11_000  # an hour of rounds through the band
+    late._runner._step.positions[0] += 4 * 11_000  # an hour of rounds through the band
     late._runner._heard[0] += 4 * 11_000
     frames = frames_of(4.0)
     reach = 2 * 3 + 8  # two layers of a band of 4, and the encoder's convolutions: what lies before has no influence

@@ -17,7 +17,7 @@ OK = make_tokenizer().encode("ok")
 PADS = [LAYOUT.pad_a] * AUDIO_LAYERS
 
 
-def _inputs(task: Task, seed: int = 0) -> Inputs:
+def make_inputs(task: Task, seed: int = 0) -> Inputs:
     generator = torch.Generator().manual_seed(seed)
     frames = 4 + seed % 5
     prompt = build_prompt(LAYOUT, task, audio_frames=frames if task.needs_audio else 0, text_ids=[5 + seed, 9] if task.needs_text else ())
@@ -29,7 +29,7 @@ def _scripted(task: Task, steps: int, force_delay: bool = True) -> tuple[list[tu
     """What each step fed as (row, position, column), and what it returned, [8, steps]."""
     model = ScriptedModel(script("ok", make_frames(4)))
     runner = Runner(model, 1, force_delay=force_delay)  # type: ignore[arg-type]
-    runner.prefill(0, _inputs(task), GREEDY)
+    runner.prefill(0, make_inputs(task), GREEDY)
     columns = np.stack([runner.step([0])[0] for _ in range(steps)], axis=1)
     return model.fed, columns
 
@@ -68,7 +68,7 @@ def test_layers_are_held_back_until_their_delay_has_passed_unless_told_not_to():
     eager[:TEXT_STREAM, :9] = 3  # a model that speaks in every layer at once
     for force_delay, expected in ((True, np.arange(9)[None] > np.arange(7)[:, None]), (False, np.ones((7, 9), bool))):
         runner = Runner(ScriptedModel(eager), 1, force_delay=force_delay)  # type: ignore[arg-type]
-        runner.prefill(0, _inputs(Task.T1A2), GREEDY)
+        runner.prefill(0, make_inputs(Task.T1A2), GREEDY)
         columns = np.stack([runner.step([0])[0] for _ in range(9)], axis=1)
         assert ((columns[:TEXT_STREAM] == 3) == expected).all()
 
@@ -76,17 +76,43 @@ def test_layers_are_held_back_until_their_delay_has_passed_unless_told_not_to():
 def test_the_reference_takes_no_eot_in_the_first_step_for_the_end():
     model = ScriptedModel(script("", make_frames(2)))
     unforced = Runner(model, 1, force_delay=False)  # type: ignore[arg-type]
-    unforced.prefill(0, _inputs(Task.A1A2), GREEDY)
+    unforced.prefill(0, make_inputs(Task.A1A2), GREEDY)
     assert [unforced.step([0])[0, TEXT_STREAM] for _ in range(2)] == [LAYOUT.eot, AFTER_EOT]
     forced = Runner(model, 1)  # type: ignore[arg-type]
-    forced.prefill(0, _inputs(Task.A1A2), GREEDY)
+    forced.prefill(0, make_inputs(Task.A1A2), GREEDY)
     assert [forced.step([0])[0, TEXT_STREAM] for _ in range(2)] == [LAYOUT.eot, LAYOUT.pad_t]
 
 
 def test_a_prompt_that_leaves_no_position_is_refused(random_model):
     runner = Runner(random_model, 1, max_positions=7)
     with pytest.raises(InputError, match="positions"):
-        runner.prefill(0, _inputs(Task.A1A2, seed=4), GREEDY)
+        runner.prefill(0, make_inputs(Task.A1A2, seed=4), GREEDY)
+
+
+@pytest.mark.parametrize("piece", [1, 3, 50])
+@pytest.mark.parametrize("task", [Task.A1A2, Task.VT1A2, Task.A1T2])
+def test_a_prompt_that_is_read_in_pieces_beside_another_s_steps_gives_the_same(random_model, task, piece):
+    whole, pieces = Runner(random_model, 2), Runner(random_model, 2)
+    for runner in (whole, pieces):
+        runner.prefill(0, make_inputs(Task.T1A2, 7), GREEDY)
+    room = whole.prefill(1, make_inputs(task), GREEDY)
+    assert pieces.begin(1, make_inputs(task), GREEDY) == room
+    beside = 0
+    while not pieces.advance(1, piece):
+        beside += 1
+        assert (pieces.step([0]) == whole.step([0])).all()
+    assert beside == (make_inputs(task).prompt.tokens.shape[1] - 2) // piece
+    for _ in range(12):
+        assert (pieces.step([1, 0]) == whole.step([1, 0])).all()
+
+
+def test_a_prompt_that_was_given_up_leaves_nothing_behind(random_model, alone):
+    runner = Runner(random_model, 1)
+    runner.begin(0, make_inputs(Task.VA1A2, 5), GREEDY)
+    assert not runner.advance(0, 9)
+    runner.release(0)
+    runner.prefill(0, make_inputs(TASKS[1], 1), GREEDY)
+    assert (np.stack([runner.step([0])[0] for _ in range(STEPS)], axis=1) == alone[1]).all()
 
 
 TASKS = [Task.A1A2, Task.T1A2, Task.A1T2, Task.VA1A2, Task.T1T2, Task.A1A2, Task.VT1A2, Task.A1T1]
@@ -99,7 +125,7 @@ def alone(random_model):
     results = []
     for seed, task in enumerate(TASKS):
         runner = Runner(random_model, 1)
-        runner.prefill(0, _inputs(task, seed), GREEDY)
+        runner.prefill(0, make_inputs(task, seed), GREEDY)
         results.append(np.stack([runner.step([0])[0] for _ in range(STEPS)], axis=1))
     return results
 
@@ -114,7 +140,7 @@ def test_greedy_tokens_do_not_depend_on_the_batch(random_model, alone, seed):
         for slot in {0, 1, 2} - running.keys():
             if waiting and random_.random() < 0.5:
                 request = waiting.pop()
-                runner.prefill(slot, _inputs(TASKS[request], request), GREEDY)
+                runner.prefill(slot, make_inputs(TASKS[request], request), GREEDY)
                 running[slot] = (request, [])
         chosen = [slot for slot in running if random_.random() < 0.8]
         random_.shuffle(chosen)
@@ -138,12 +164,12 @@ def test_random_sampling_is_the_request_s_own(random_model):
     def run(neighbours: int) -> np.ndarray:
         runner = Runner(random_model, 1 + neighbours)
         for slot in range(1, 1 + neighbours):
-            runner.prefill(slot, _inputs(Task.A1A2, slot), SamplingParams(temperature=1.0, seed=slot))
-        runner.prefill(0, _inputs(Task.A1A2), params)
+            runner.prefill(slot, make_inputs(Task.A1A2, slot), SamplingParams(temperature=1.0, seed=slot))
+        runner.prefill(0, make_inputs(Task.A1A2), params)
         return np.stack([runner.step(range(1 + neighbours))[0] for _ in range(12)])
 
     alone = run(0)
     assert (alone == run(2)).all()
     greedy = Runner(random_model, 1)
-    greedy.prefill(0, _inputs(Task.A1A2), GREEDY)
+    greedy.prefill(0, make_inputs(Task.A1A2), GREEDY)
     assert (alone != np.stack([greedy.step([0])[0] for _ in range(12)])).any()
