@@ -15,9 +15,9 @@ import torch
 from omni_core.checkpoint import Bundle, load_bundle
 from omni_core.codec import FRAME_SAMPLES, SAMPLE_RATE
 from omni_core.config import EngineConfig
-from omni_core.engine.client import default_threads
 from omni_core.engine.engine import Engine
 from omni_core.engine.request import EngineEvent, Failed, Finished, GenerateRequest
+from omni_core.engine.worker import default_threads
 from omni_core.errors import EngineError
 from omni_core.tokens import Task
 

@@ -14,7 +14,7 @@ import torch
 from omni_core.api import Answer, History, Omni, load, parse_task
 from omni_core.audio import write_wav
 from omni_core.config import SamplingParams
-from omni_core.engine.client import default_threads
+from omni_core.engine.worker import default_threads
 from omni_core.errors import AudioError, TaskError, TextError
 
 

@@ -1,16 +1,13 @@
-"""How much of an answer's text was said in the audio that was played: to cut a transcript at the word that was being spoken.
+"""How much of an answer's text was said in the audio that was played, by the letters that an audio encoder with a CTC head hears in it.
 
-Two ways, both of which weigh every beginning of the text that ends with a word. Where the model's audio encoder kept its CTC head, the letters that
-it hears decide (`Alignments`, a chunk at a time between the engine's steps). Where it did not, a transcription of the audio does (`match`).
+A chunk at a time, between the engine's steps. Where there is no such head, a transcription decides (`spoken.match`).
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,59 +18,11 @@ from omni_core.audio import resample
 from omni_core.encoders.base import AudioEncoder
 from omni_core.encoders.chunked import FEATURE_SAMPLES, ChunkedEncoder
 from omni_core.encoders.ctc import Prefixes, character_ids
-from omni_core.engine.turns import SAMPLE_RATE
-from omni_core.errors import EngineBusy, EngineError, OmniError, TaskError, TextError
-from omni_core.metrics import normalise
+from omni_core.engine.request import SAMPLE_RATE
+from omni_core.engine.spoken import Spoken
+from omni_core.errors import EngineBusy, EngineError, OmniError, TaskError
 
 log = logging.getLogger(__name__)
-
-_FASTEST = 40  # characters a second: what lies further on can't have been said, and need not be looked at
-_CHARACTERS = 100  # and so many in any case
-_UNLIKE = 0.4  # share of a transcription's letters that are wrong, from which on it is of something else
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """A text as it sounds: lower-case letters, numbers in words."""
-
-    letters: str
-    ends: tuple[int, ...]  #: how many of `letters` the first k words of the text have, from k = 0
-    characters: tuple[int, ...]  #: and how many characters of the text
-
-    @classmethod
-    def of(cls, text: str, seconds: float) -> Spoken:
-        """Of `text`, as much as can be said in so many seconds. Raises TextError when it holds nothing that can be read aloud."""
-        letters, ends, characters = "", [0], [0]
-        for word in re.finditer(r"\S+", text):
-            sounds = " ".join(normalise(word.group()))
-            if len(letters) > _CHARACTERS + _FASTEST * seconds:
-                break
-            letters += " " + sounds if letters and sounds else sounds
-            ends.append(len(letters))
-            characters.append(word.end())
-        if not letters:
-            raise TextError(f"{text[:40]!r} holds no word that can be heard: estimate by time what was said of it")
-        return cls(letters, tuple(ends), tuple(characters))
-
-
-def match(text: str, transcript: str, seconds: float) -> int:
-    """Characters of `text` that `transcript`, of its first `seconds` seconds as they were spoken, holds; whole words.
-
-    It is the beginning with the fewest letters to add, drop or change. Raises TextError when the text holds no words, EngineError when the
-    transcription is nothing like it: a model that can't read its own voice knows less than the clock.
-    """
-    spoken = Spoken.of(text, seconds)
-    wanted = np.frombuffer(spoken.letters.encode(), np.uint8)
-    places = np.arange(len(wanted) + 1)
-    cost = places.copy()  # [j]: edits from what was read of the transcript to the first j letters
-    read = " ".join(normalise(transcript)).encode()
-    for letter in read:
-        changed = np.concatenate([[cost[0] + 1], np.minimum(cost[:-1] + (wanted != letter), cost[1:] + 1)])
-        cost = np.minimum.accumulate(changed - places) + places
-    words = cost[list(spoken.ends)]
-    if not read or words.min() > _UNLIKE * len(read):
-        raise EngineError(f"the transcription {transcript[:40]!r} is nothing like the text: estimate by time what was said of it")
-    return spoken.characters[int(words.argmin())]
 
 
 class Alignment:

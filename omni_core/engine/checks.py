@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from omni_core.engine.request import EngineInfo, GenerateRequest
-from omni_core.engine.turns import SAMPLE_RATE
+from omni_core.engine.request import SAMPLE_RATE, EngineInfo, GenerateRequest
 from omni_core.errors import AudioError, ImageError, InputError, TaskError, TextError
 
 
@@ -28,10 +27,12 @@ def check_request(request: GenerateRequest, info: EngineInfo) -> None:
             raise error(f"task {task} needs {name}: none was given")
         if given and not needed:
             raise TaskError(f"task {task} takes no {name}: leave it out, or choose another task")
-    if request.text is not None and not request.text.strip():
-        raise TextError("the text is empty: write something")
+    if request.text is not None:
+        if not request.text.strip():
+            raise TextError("the text is empty: write something")
+        check_unicode(request.text, "the text")
     for number, turn in enumerate(request.history):
-        _check_turn(turn, number)
+        _check_exchange(turn, number)
     if request.image is not None and not request.image:
         raise ImageError("the picture is empty: send the bytes of a PNG or JPEG file")
     if request.audio is not None:
@@ -41,11 +42,30 @@ def check_request(request: GenerateRequest, info: EngineInfo) -> None:
         _check_length(request.turn[1] / SAMPLE_RATE, info.max_audio_s)
 
 
-def _check_turn(turn: object, number: int) -> None:
+def _check_exchange(turn: object, number: int) -> None:
     if not isinstance(turn, tuple | list) or len(turn) != 2 or not all(isinstance(text, str) for text in turn):
         raise TextError(f"history[{number}] is no pair of texts: give (question, answer), and an empty question where it is not known")
     if not turn[1].strip():
         raise TextError(f"history[{number}] has no answer: leave that turn out")
+    for text in turn:
+        check_unicode(text, f"history[{number}]")
+
+
+def check_unicode(text: str, what: str) -> None:
+    """Raises TextError for half a surrogate pair, which JSON may escape, and which can be neither encoded nor read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TextError(f"{what} holds half a surrogate pair at character {error.start}: send well-formed Unicode") from None
+
+
+def check_turn(turn: tuple[str, int], pushed: int | None) -> None:
+    """Can a prompt be the first `turn[1]` samples of a turn of `pushed` samples (None: not open)? Raises AudioError if not."""
+    id, samples = turn
+    if pushed is None:
+        raise AudioError(f"turn {id!r} is not open: begin it with hear(), or send its audio with the request")
+    if not 0 < samples <= pushed:
+        raise AudioError(f"{samples} samples of turn {id!r} were asked for, {pushed} were pushed: ask for 1 to {pushed}")
 
 
 def _check_audio(audio: np.ndarray, sample_rate: int) -> None:

@@ -1,8 +1,8 @@
-"""The asyncio side of the engine: one client per worker, one stream of events per response, one of statuses per microphone, one handle per
-turn that is heard.
+"""The asyncio side of the engine: one stream of events per response, one of statuses per microphone, one handle per turn that is heard.
 
-What can be refused is refused at once, in the caller's task: bad inputs, a full queue, an engine that is gone. What happens later comes as
-the stream's last event. Streams may be closed at any time; that frees their place in the engine.
+The engine runs in a thread of this process or in a process of its own; nobody who asks it sees a difference, but that a process which dies is started
+again. What can be refused is refused at once, in the caller's task: bad inputs, a full queue, an engine that is gone. What happens later comes as
+the stream's last event. Streams may be closed at any time; that frees their place in the engine. No tensor is seen here, and none loaded.
 """
 
 from __future__ import annotations
@@ -11,61 +11,78 @@ import asyncio
 import concurrent.futures
 import contextlib
 import itertools
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from omni_core.audio import check_samples
 from omni_core.config import EngineConfig
-from omni_core.engine.alignment import match
-from omni_core.engine.checks import check_request
-from omni_core.engine.engine import Engine
+from omni_core.engine.checks import check_request, check_turn, check_unicode
+from omni_core.engine.link import Link
 from omni_core.engine.messages import (
     Align,
     Aligned,
+    AlignmentEvent,
+    AlignmentFailed,
     Cancel,
-    Close,
     CloseListener,
     CloseTurn,
+    Closing,
     Command,
     Died,
     Events,
-    ListenerEvents,
     Message,
     OpenListener,
     OpenTurn,
     Ready,
     Submit,
 )
-from omni_core.engine.request import EngineEvent, EngineInfo, Failed, Finished, GenerateRequest, ListenerEnded, ListenerEvent, TextDelta
+from omni_core.engine.request import (
+    MAX_TURN_SAMPLES,
+    SAMPLE_RATE,
+    EngineEvent,
+    EngineInfo,
+    Failed,
+    Finished,
+    GenerateRequest,
+    ListenerEnded,
+    ListenerEvent,
+    TextDelta,
+)
 from omni_core.engine.scheduler import check_places
+from omni_core.engine.spoken import match
 from omni_core.engine.streams import Hearing, ListenerStream, ResponseStream
-from omni_core.engine.turns import MAX_SAMPLES, SAMPLE_RATE, check_turn
-from omni_core.engine.worker import Worker
-from omni_core.errors import AudioError, EngineBusy, EngineClosed, EngineError, OmniError, TaskError
+from omni_core.engine.supervisor import Supervised, engine_address, engine_process
+from omni_core.errors import AudioError, EngineBusy, EngineClosed, EngineError, TaskError
 from omni_core.tokens import Task
 
 if TYPE_CHECKING:
+    import torch
+
     from omni_core.checkpoint import Bundle
+    from omni_core.engine.worker import Worker
 
 _CLOSE_S = 10.0  # a step in progress, and a prefill in front of it, may have to end first
-_LARGE = 100_000_000  # parameters
 _TRANSCRIPT_STEPS, _TRANSCRIPT_STEPS_PER_S = 32, 25  # speech never has more tokens: a transcription that goes on is a loop
 
 
 class EngineClient:
-    """Talks to one engine from one event loop."""
+    """Talks to one engine from one event loop. Made by `start_thread`, `start_process` or `connect`."""
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
-        self._loaded: concurrent.futures.Future[EngineInfo] = concurrent.futures.Future()
-        self._gone: EngineClosed | None = None  # why nothing works any more
+        self._link: Link | None = None
+        self._process: Supervised | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._loaded: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._info: EngineInfo | None = None
+        self._gone: EngineClosed | None = None  # why nothing works now
         self._streams: dict[str, ResponseStream] = {}
         self._listeners: dict[str, ListenerStream] = {}
         self._turns: dict[str, Hearing] = {}
@@ -86,33 +103,53 @@ class EngineClient:
 
         threads: of a CPU's cores for one operation; None: one for a small model, two for a large one.
         """
+        from omni_core.engine.worker import Worker, load_engine  # bring the tensors with them
+
+        client = cls(config or EngineConfig())
+        client._worker = Worker(lambda: load_engine(source, device, dtype, client._config, threads), client._receive)
+        return client
+
+    @classmethod
+    def start_process(
+        cls, source: str | Path, *, device: str = "auto", config: EngineConfig | None = None, threads: int | None = None
+    ) -> EngineClient:
+        """Start an engine in a process of its own, which loads `source`: await `ready()`. For the running loop.
+
+        One that dies after that ends every stream with EngineClosed, and is started again.
+        """
+        folder = tempfile.TemporaryDirectory(prefix="omni-")  # nobody else may look into it
         config = config or EngineConfig()
+        client = cls.connect(Path(folder.name), config)
+        client._folder = folder
+        client._process = engine_process(Path(folder.name), str(source), device=device, config=config, threads=threads)
+        client._process.start()
+        return client
 
-        def load() -> Engine:
-            bundle = _load(source, device, dtype) if isinstance(source, str | Path) else source
-            torch.set_num_threads(threads or default_threads(bundle))
-            return Engine(bundle, config)
-
+    @classmethod
+    def connect(cls, folder: Path, config: EngineConfig) -> EngineClient:
+        """A client of the engine process that serves in `folder` (`supervisor.engine_process`), as soon as there is one. For the running loop."""
         client = cls(config)
-        client._worker = Worker(load, client._receive)
-        client._worker.start()
+        client._loop = asyncio.get_running_loop()
+        client._link = Link(engine_address(folder), client._take, client._lost)
         return client
 
     async def ready(self) -> None:
         """Wait until the engine can serve. Raises the error that kept it from loading."""
+        if self._process is not None:
+            await self._process.ready()
         await asyncio.shield(asyncio.wrap_future(self._loaded))
 
     @property
     def info(self) -> EngineInfo:
         """The model behind the engine. EngineError before it is ready."""
-        if not self._loaded.done():
+        if self._info is None:
             raise EngineError("the engine is not ready: await ready() first")
-        return self._loaded.result()
+        return self._info
 
     @property
     def healthy(self) -> bool:
         """It is loaded and alive."""
-        return self._loaded.done() and self._gone is None
+        return self._info is not None and self._gone is None
 
     def generate(self, request: GenerateRequest) -> ResponseStream:
         """Begin a response. Raises at once: InputError, EngineBusy (no slot and no place in the queue), EngineClosed."""
@@ -140,7 +177,7 @@ class EngineClient:
             raise EngineError(f"listener {id!r} is open already: use a new id for each")
         if len(self._listeners) >= self._config.slots:
             raise EngineBusy(f"{self._config.slots} listeners are open: close one first, or try again later")
-        stream = self._listeners[id] = ListenerStream(self, id)
+        stream = self._listeners[id] = ListenerStream(self, id, self.info.frame_samples)
         self._send(OpenListener(id))
         return stream
 
@@ -160,6 +197,11 @@ class EngineClient:
         self._send(OpenTurn(id))
         return hearing
 
+    def hears(self, id: str, samples: int) -> bool:
+        """Whether a request may name the first `samples` samples of this turn: not where it was refused, or the engine that heard it has died."""
+        hearing = self._turns.get(id)
+        return self._gone is None and hearing is not None and 0 < samples <= hearing.pushed
+
     async def heard_words(self, text: str, pcm: Any) -> int:
         """How many characters of `text`, an answer's, were said in `pcm` [n], what was played of it from its beginning on: 24 kHz mono. Whole words.
 
@@ -168,9 +210,11 @@ class EngineClient:
         it fails: then an estimate by time has to do.
         """
         self._check_alive()
+        check_unicode(text, "the answer")
         wave = check_samples(pcm, "what was played")
-        if len(wave) > MAX_SAMPLES:
-            raise AudioError(f"{len(wave) / SAMPLE_RATE:.0f} s of an answer are too much to listen to: send {MAX_SAMPLES // SAMPLE_RATE} s at most")
+        if len(wave) > MAX_TURN_SAMPLES:
+            limit_s = MAX_TURN_SAMPLES // SAMPLE_RATE
+            raise AudioError(f"{len(wave) / SAMPLE_RATE:.0f} s of an answer are too much to listen to: send {limit_s} s at most")
         if not len(wave):
             return 0
         id = f"heard-{next(self._numbers)}"
@@ -194,11 +238,17 @@ class EngineClient:
         return "".join(words)
 
     async def close(self) -> None:
-        """Stop the engine. Open streams end with EngineClosed, those of responses as Failed(EngineClosed)."""
+        """Leave the engine, and stop the one that was started with this client. Open streams end with EngineClosed, those of responses as Failed."""
         self._end(EngineClosed("the engine was closed"))
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+        if self._process is not None:
+            await self._process.close()
+        if self._folder is not None:
+            self._folder.cleanup()
         if self._worker is not None:
-            self._send(Close())
-            await asyncio.to_thread(self._worker.join, _CLOSE_S)
+            await asyncio.to_thread(self._worker.close, _CLOSE_S)
 
     def _check_alive(self) -> None:
         if self._gone is not None:
@@ -206,13 +256,14 @@ class EngineClient:
         self._loop = asyncio.get_running_loop()
 
     def _send(self, command: Command) -> None:
-        if self._worker is not None:
-            self._worker.send(command)
+        engine = self._link or self._worker
+        if engine is not None:
+            engine.send(command)
 
     def _hears(self, hearing: Hearing) -> bool:
         return self._gone is None and self._turns.get(hearing.id) is hearing
 
-    def _let_go(self, command: Cancel | CloseListener | CloseTurn) -> None:
+    def _let_go(self, command: Closing) -> None:
         """What the command names was closed: tell the engine, unless it has ended there already."""
         match command:
             case Cancel():
@@ -228,18 +279,37 @@ class EngineClient:
         """In the worker's thread: what needs no loop is done here, so that a busy loop can't hide that the engine is gone."""
         match message:
             case Ready(info):
-                self._loaded.set_result(info)
-            case Events(events):
-                self._call_loop(self._deliver, events)
-            case ListenerEvents(events):
-                self._call_loop(self._deliver_heard, events)
-            case Aligned(results):
-                self._call_loop(self._deliver_aligned, results)
+                self._know(info)
             case Died(error):
                 self._gone = self._gone or _why(error)
                 if not self._loaded.done():
                     self._loaded.set_exception(error or self._gone)
-                self._call_loop(self._end, self._gone)
+        self._call_loop(self._take, message)
+
+    def _take(self, message: Message) -> None:
+        """In the client's loop."""
+        match message:
+            case Ready(info):
+                self._know(info)
+            case Events():
+                self._deliver(message.responses)
+                self._deliver_heard(message.listeners)
+                self._deliver_aligned(message.alignments)
+                for id in message.refused_turns:
+                    self._turns.pop(id, None)
+            case Died(error):
+                self._end(_why(error))
+
+    def _know(self, info: EngineInfo) -> None:
+        self._info = info
+        if self._link is not None:
+            self._gone = None  # another one was started
+        if not self._loaded.done():
+            self._loaded.set_result(None)
+
+    def _lost(self, why: str) -> None:
+        """In the client's loop: the engine's process can't be reached."""
+        self._end(EngineClosed(f"the engine stopped ({why}): it is started again, try in a few seconds"))
 
     def _call_loop(self, function: Callable[[Any], None], argument: Any) -> None:
         if self._loop is not None:
@@ -264,34 +334,24 @@ class EngineClient:
                 del self._listeners[id]
             stream._put(event)
 
-    def _deliver_aligned(self, results: Sequence[tuple[str, int | OmniError]]) -> None:
+    def _deliver_aligned(self, results: Sequence[tuple[str, AlignmentEvent]]) -> None:
         for id, result in results:
             future = self._alignments.pop(id, None)
             if future is None or future.done():  # closed meanwhile, or who asked has gone
                 continue
-            if isinstance(result, OmniError):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
+            match result:
+                case Aligned(characters):
+                    future.set_result(characters)
+                case AlignmentFailed(error):
+                    future.set_exception(error)
 
     def _end(self, why: EngineClosed) -> None:
         self._gone = self._gone or why
         self._deliver([(id, Failed(why)) for id in self._streams])
         self._deliver_heard([(id, ListenerEnded(why)) for id in self._listeners])
-        self._deliver_aligned([(id, why) for id in self._alignments])
+        self._deliver_aligned([(id, AlignmentFailed(why)) for id in self._alignments])
+        self._turns.clear()
 
 
-def _why(error: BaseException | None) -> EngineClosed:
+def _why(error: Exception | None) -> EngineClosed:
     return EngineClosed("the engine was closed" if error is None else f"the engine stopped: {error}")
-
-
-def _load(source: str | Path, device: str, dtype: torch.dtype | None) -> Bundle:
-    from omni_core.checkpoint import load_bundle  # brings every encoder with it
-
-    return load_bundle(source, device, dtype)
-
-
-def default_threads(bundle: Bundle) -> int:
-    """Threads of one operation: a small model's are too short to share, a large one's are bound by memory, which two cores reach."""
-    parameters = sum(p.numel() for p in bundle.model.parameters())
-    return 1 if parameters < _LARGE else 2

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from omni_core.config import EngineConfig
 from omni_core.engine.alignment import Alignments
-from omni_core.engine.checks import check_request
+from omni_core.engine.checks import check_request, check_turn
 from omni_core.engine.inputs import info_of, prepare
 from omni_core.engine.listeners import Listeners
 from omni_core.engine.request import (
@@ -37,7 +37,7 @@ from omni_core.engine.request import (
 from omni_core.engine.response import Response, decode_all
 from omni_core.engine.runner import Runner
 from omni_core.engine.scheduler import Scheduler, Ticket
-from omni_core.engine.turns import Turn, Turns, check_turn
+from omni_core.engine.turns import Turn, Turns
 from omni_core.errors import CheckpointError, EngineError, OmniError, TaskError
 from omni_core.tokens import AUDIO_LAYERS, Task
 

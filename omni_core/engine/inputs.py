@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from omni_core.audio import resample
+from omni_core.codec.base import FRAME_SAMPLES
 from omni_core.encoders.chunked import ChunkedEncoder
-from omni_core.engine.request import EngineInfo, GenerateRequest
+from omni_core.engine.request import SAMPLE_RATE, EngineInfo, GenerateRequest
 from omni_core.engine.runner import Inputs
 from omni_core.engine.turns import Turn
 from omni_core.errors import TaskError
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from omni_core.checkpoint import Bundle
 
 T = TypeVar("T")
-
-SAMPLE_RATE = 24_000  #: of every codec's audio, Hz
 
 
 def info_of(bundle: Bundle) -> EngineInfo:
@@ -36,6 +35,7 @@ def info_of(bundle: Bundle) -> EngineInfo:
     return EngineInfo(
         model=bundle.name,
         sample_rate=SAMPLE_RATE if bundle.codec is None else bundle.codec.sample_rate,
+        frame_samples=FRAME_SAMPLES,
         tasks=tuple(task for task in Task if can(task)),
         max_audio_s=None if bundle.audio_encoder is None else bundle.audio_encoder.max_audio_s,
         listener=bundle.listener is not None and bundle.codec is not None,

@@ -1,15 +1,22 @@
-"""What goes into the engine and what comes out: plain values, no tensor, fit to cross a process boundary."""
+"""What goes into the engine and what comes out: plain values, no tensor, fit to cross a process boundary.
+
+Events are tagged structs, which one union tells apart on the wire (`wire`); what is part of others is a dataclass.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from omni_core.config import ReadAloudConfig, SamplingParams
 from omni_core.tokens import Task
+
+SAMPLE_RATE = 24_000  #: of every microphone and of answers, Hz
+MAX_TURN_SAMPLES = 300 * SAMPLE_RATE  #: of one turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,22 +37,19 @@ class GenerateRequest:
     background: bool = False  #: True: admitted after all others, and never to more than half of the slots
 
 
-@dataclass(frozen=True, eq=False)
-class AudioChunk:
+class AudioChunk(msgspec.Struct, frozen=True, tag=True, eq=False):
     """A run of the answer's audio."""
 
     pcm: NDArray[np.float32]  #: [samples], 24 kHz mono
 
 
-@dataclass(frozen=True)
-class TextDelta:
+class TextDelta(msgspec.Struct, frozen=True, tag=True):
     """More of the answer's text: whole characters only."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class TurnEnded:
+class TurnEnded(msgspec.Struct, frozen=True, tag=True):
     """How likely it is, in the model's opinion, that the spoken turn has ended; the first event, from models that were trained to tell."""
 
     probability: float
@@ -86,8 +90,7 @@ class Timings:
         return self.compute_s / self.audio_s if self.audio_s else None
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True, tag=True):
     """The last event of a response that the engine ended in order."""
 
     reason: FinishReason
@@ -95,8 +98,7 @@ class Finished:
     timings: Timings
 
 
-@dataclass(frozen=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True, tag=True):
     """The last event of a response that could not be generated."""
 
     error: Exception  #: an OmniError
@@ -105,8 +107,7 @@ class Failed:
 EngineEvent = TurnEnded | AudioChunk | TextDelta | Finished | Failed
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(msgspec.Struct, frozen=True, tag=True):
     """What the listener makes of one frame of the microphone."""
 
     frame: int  #: its number: it ends with sample 2048 * (frame + 1) of what was pushed, at 24 kHz
@@ -114,8 +115,7 @@ class Status:
     margin: float  #: how far irq's logit is above n-irq's; irq is said from the checkpoint's margin on
 
 
-@dataclass(frozen=True)
-class ListenerEnded:
+class ListenerEnded(msgspec.Struct, frozen=True, tag=True):
     """The last event of a listener that can't go on."""
 
     error: Exception  #: an OmniError
@@ -130,6 +130,7 @@ class EngineInfo:
 
     model: str
     sample_rate: int  #: of the answer's audio
+    frame_samples: int  #: of one frame: what a listener hears at once
     tasks: tuple[Task, ...]
     max_audio_s: float | None  #: longest spoken input; None: any length
     listener: bool  #: it can listen while it speaks

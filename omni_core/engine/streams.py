@@ -13,10 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_core.audio import check_samples
-from omni_core.codec.base import FRAME_SAMPLES
 from omni_core.engine.messages import Cancel, CloseListener, CloseTurn, ListenerFrame, TurnAudio
-from omni_core.engine.request import EngineEvent, Failed, Finished, GenerateRequest, ListenerEnded, ListenerEvent, Status
-from omni_core.engine.turns import MAX_SAMPLES, SAMPLE_RATE
+from omni_core.engine.request import (
+    MAX_TURN_SAMPLES,
+    SAMPLE_RATE,
+    EngineEvent,
+    Failed,
+    Finished,
+    GenerateRequest,
+    ListenerEnded,
+    ListenerEvent,
+    Status,
+)
 from omni_core.errors import AudioError
 
 if TYPE_CHECKING:
@@ -58,10 +66,10 @@ class ResponseStream:
 
 
 class ListenerStream:
-    """One microphone: audio in, an async iterator of statuses out, one a frame of 2,048 samples. Close it to free its row."""
+    """One microphone: audio in, an async iterator of statuses out, one a frame. Close it to free its row."""
 
-    def __init__(self, client: EngineClient, id: str) -> None:
-        self._client, self._id = client, id
+    def __init__(self, client: EngineClient, id: str, frame_samples: int) -> None:
+        self._client, self._id, self._frame_samples = client, id, frame_samples
         self._rest = np.zeros(0, np.float32)  # not yet a frame
         self._frames: deque[ListenerFrame] = deque()
         self._cut = 0  # frames so far
@@ -78,9 +86,9 @@ class ListenerStream:
         wave: NDArray[np.float32] = np.concatenate([self._rest, check_samples(pcm, "the microphone's audio")])
         if self._over:
             return
-        whole = len(wave) // FRAME_SAMPLES
-        self._rest = wave[whole * FRAME_SAMPLES :]
-        for samples in wave[: whole * FRAME_SAMPLES].reshape(whole, FRAME_SAMPLES):
+        whole = len(wave) // self._frame_samples
+        self._rest = wave[whole * self._frame_samples :]
+        for samples in wave[: whole * self._frame_samples].reshape(whole, self._frame_samples):
             self._frames.append(ListenerFrame(self._id, self._cut, samples))
             self._cut += 1
             self._send()
@@ -137,8 +145,8 @@ class Hearing:
         Raises AudioError for samples that are no numbers, and for a turn of more than 300 s.
         """
         wave = check_samples(pcm, f"turn {self.id!r}")
-        if self.pushed + len(wave) > MAX_SAMPLES:
-            raise AudioError(f"turn {self.id!r} is longer than {MAX_SAMPLES // SAMPLE_RATE} s: end it there, and hear what follows as another")
+        if self.pushed + len(wave) > MAX_TURN_SAMPLES:
+            raise AudioError(f"turn {self.id!r} is longer than {MAX_TURN_SAMPLES // SAMPLE_RATE} s: end it there, and hear what follows as another")
         if self._client._hears(self):
             self.pushed += len(wave)
             self._client._send(TurnAudio(self.id, wave))

@@ -18,12 +18,11 @@ from torch import Tensor
 from omni_core.audio import resample
 from omni_core.encoders.base import AudioEncoder
 from omni_core.encoders.chunked import FEATURE_SAMPLES, ChunkedEncoder, EncoderStream
-from omni_core.errors import AudioError, EngineBusy, EngineError, TaskError
+from omni_core.engine.request import SAMPLE_RATE
+from omni_core.errors import EngineBusy, EngineError, TaskError
 
 log = logging.getLogger(__name__)
 
-SAMPLE_RATE = 24_000  #: of what is pushed, Hz
-MAX_SAMPLES = 300 * SAMPLE_RATE  #: of one turn
 _FILTER = 480  # samples that the resampler may look at on either side of one: it looks at 140
 _BACK = 32  # chunks, 10 s: how far before the newest one a prompt may end without the whole turn being encoded for it
 
@@ -142,12 +141,3 @@ class Turns:
         except Exception as error:
             log.error("turn %s can't be encoded ahead", id, exc_info=error)
             turn.give_up()
-
-
-def check_turn(turn: tuple[str, int], pushed: int | None) -> None:
-    """Can a prompt be the first `turn[1]` samples of a turn of `pushed` samples (None: not open)? Raises AudioError if not."""
-    id, samples = turn
-    if pushed is None:
-        raise AudioError(f"turn {id!r} is not open: begin it with hear(), or send its audio with the request")
-    if not 0 < samples <= pushed:
-        raise AudioError(f"{samples} samples of turn {id!r} were asked for, {pushed} were pushed: ask for 1 to {pushed}")

@@ -1,4 +1,4 @@
-"""The engine's own thread: takes commands, steps the engine, publishes what happens (`messages`)."""
+"""The engine's loop: take commands, step the engine, publish what happens (`messages`). Here in a thread, in `process` in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 
+from omni_core.config import EngineConfig
 from omni_core.engine.engine import Engine
 from omni_core.engine.messages import (
     Align,
     Aligned,
+    AlignmentFailed,
     Cancel,
     Close,
     CloseListener,
@@ -22,7 +25,6 @@ from omni_core.engine.messages import (
     Command,
     Died,
     Events,
-    ListenerEvents,
     ListenerFrame,
     Message,
     OpenListener,
@@ -31,106 +33,143 @@ from omni_core.engine.messages import (
     Submit,
     TurnAudio,
 )
-from omni_core.engine.request import Failed, GenerateRequest, ListenerEnded
-from omni_core.errors import OmniError
+from omni_core.engine.request import Failed, ListenerEnded
+from omni_core.errors import EngineError, OmniError
+
+if TYPE_CHECKING:
+    from omni_core.checkpoint import Bundle
 
 log = logging.getLogger(__name__)
 
+_LARGE = 100_000_000  # parameters
+
+
+class Port(Protocol):
+    """Where commands come from and messages go to."""
+
+    def receive(self, wait_s: float | None) -> list[Command]:
+        """Every command that is there; none after waiting `wait_s` for the first (None: as long as it takes)."""
+        ...
+
+    def publish(self, message: Message, /) -> None:
+        """Send it to whom it concerns. Never waits."""
+        ...
+
+
+def load_engine(source: str | Path | Bundle, device: str, dtype: torch.dtype | None, config: EngineConfig, threads: int | None) -> Engine:
+    """An engine that is warm, and this process's number of threads set for it. Raises CheckpointError, ConfigError."""
+    if isinstance(source, str | Path):
+        from omni_core.checkpoint import load_bundle  # brings every encoder with it
+
+        source = load_bundle(source, device, dtype)
+    torch.set_num_threads(threads or default_threads(source))
+    engine = Engine(source, config)
+    engine.warm_up()
+    return engine
+
+
+def default_threads(bundle: Bundle) -> int:
+    """Threads of one operation: a small model's are too short to share, a large one's are bound by memory, which two cores reach."""
+    parameters = sum(p.numel() for p in bundle.model.parameters())
+    return 1 if parameters < _LARGE else 2
+
+
+def serve(engine: Engine, port: Port) -> None:
+    """Serve until a Close comes. Raises whatever the shared decode step raises."""
+    port.publish(Ready(engine.info))
+    while True:
+        refused = Events()
+        for command in port.receive(engine.wait_s(time.monotonic())):
+            if isinstance(command, Close):
+                return
+            _obey(engine, command, refused)
+        _publish(port, refused)
+        _publish(port, Events(engine.step(time.monotonic()), engine.listeners.events()))
+        engine.work_ahead()
+        ended = engine.alignments.results()
+        _publish(port, Events(alignments=[(id, Aligned(r) if isinstance(r, int) else AlignmentFailed(r)) for id, r in ended]))
+
+
+def as_exception(error: BaseException) -> Exception:
+    """What clients are told of the error that ended an engine."""
+    return error if isinstance(error, Exception) else EngineError(f"{type(error).__name__}: {error}")
+
+
+def _publish(port: Port, events: Events) -> None:
+    if events != Events():
+        port.publish(events)
+
+
+def _obey(engine: Engine, command: Command, refused: Events) -> None:
+    """Carry out a command. What can't be done is noted in `refused`."""
+    try:
+        match command:
+            case Submit(request):
+                engine.submit(request)
+            case Cancel(id):
+                engine.cancel(id)
+            case OpenListener(id):
+                engine.listeners.open(id)
+            case ListenerFrame(id, frame, pcm):
+                engine.listeners.push(id, frame, pcm)
+            case CloseListener(id):
+                engine.listeners.close(id)
+            case OpenTurn(id):
+                engine.turns.open(id)
+            case TurnAudio(id, pcm):
+                engine.turns.push(id, pcm)
+            case CloseTurn(id):
+                engine.turns.close(id)
+            case Align(id, text, pcm):
+                engine.alignments.start(id, text, pcm)
+    except OmniError as error:
+        match command:
+            case Submit(request):
+                refused.responses.append((request.id, Failed(error)))
+            case OpenListener(id):
+                refused.listeners.append((id, ListenerEnded(error)))
+            case OpenTurn(id):
+                log.info("turn %s is not heard: %s", id, error)
+                refused.refused_turns.append(id)
+            case Align(id):
+                refused.alignments.append((id, AlignmentFailed(error)))
+            case _:
+                raise
+
 
 class Worker:
-    """A thread that owns one Engine. `publish` is called in that thread."""
+    """A thread with an engine of its own. `publish` is called in that thread; the last that it is given is Died."""
 
     def __init__(self, load: Callable[[], Engine], publish: Callable[[Message], None]) -> None:
-        self._load, self._publish = load, publish
+        self._load, self.publish = load, publish
         self._inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()  # bounded by its one sender, which counts what is open
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-
-    def start(self) -> None:
-        """Begin loading."""
         self._thread.start()
 
     def send(self, command: Command) -> None:
-        """Hand over a command; commands are taken in order, between steps."""
+        """Hand over a command. Never waits."""
         self._inbox.put(command)
 
-    def join(self, timeout_s: float) -> bool:
-        """Wait until the thread has ended; False if it has not in time."""
+    def receive(self, wait_s: float | None) -> list[Command]:
+        """See `Port`."""
+        commands: list[Command] = []
+        try:
+            commands.append(self._inbox.get_nowait() if wait_s == 0 else self._inbox.get(timeout=wait_s))
+            while True:
+                commands.append(self._inbox.get_nowait())
+        except queue.Empty:
+            return commands
+
+    def close(self, timeout_s: float) -> None:
+        """Stop, and wait for the end for so long."""
+        self.send(Close())
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
-            self._serve()
+            serve(self._load(), self)
         except BaseException as error:
             log.error("the engine stopped: %s", error, exc_info=None if isinstance(error, OmniError) else error)
-            self._publish(Died(error))
+            self.publish(Died(as_exception(error)))
         else:
-            self._publish(Died(None))
-
-    def _serve(self) -> None:
-        engine = self._load()
-        engine.warm_up()
-        self._publish(Ready(engine.info))
-        while self._take_commands(engine):
-            if events := engine.step(time.monotonic()):
-                self._publish(Events(events))
-            if heard := engine.listeners.events():
-                self._publish(ListenerEvents(heard))
-            engine.work_ahead()
-            if results := engine.alignments.results():
-                self._publish(Aligned(results))
-
-    def _take_commands(self, engine: Engine) -> bool:
-        """Wait until there is something to do, then take every command that is there. False: stop."""
-        wait = engine.wait_s(time.monotonic())
-        try:
-            command = self._inbox.get_nowait() if wait == 0 else self._inbox.get(timeout=wait)
-            while True:
-                match command:
-                    case Submit(request):
-                        self._submit(engine, request)
-                    case Cancel(id):
-                        engine.cancel(id)
-                    case OpenListener(id):
-                        self._open_listener(engine, id)
-                    case ListenerFrame(id, frame, pcm):
-                        engine.listeners.push(id, frame, pcm)
-                    case CloseListener(id):
-                        engine.listeners.close(id)
-                    case OpenTurn(id):
-                        self._open_turn(engine, id)
-                    case TurnAudio(id, pcm):
-                        engine.turns.push(id, pcm)
-                    case CloseTurn(id):
-                        engine.turns.close(id)
-                    case Align(id, text, pcm):
-                        self._align(engine, id, text, pcm)
-                    case Close():
-                        return False
-                command = self._inbox.get_nowait()
-        except queue.Empty:
-            return True
-
-    def _submit(self, engine: Engine, request: GenerateRequest) -> None:
-        try:
-            engine.submit(request)
-        except OmniError as error:
-            self._publish(Events([(request.id, Failed(error))]))
-
-    def _open_listener(self, engine: Engine, id: str) -> None:
-        try:
-            engine.listeners.open(id)
-        except OmniError as error:
-            self._publish(ListenerEvents([(id, ListenerEnded(error))]))
-
-    def _open_turn(self, engine: Engine, id: str) -> None:
-        try:
-            engine.turns.open(id)
-        except OmniError as error:
-            log.error("turn %s is not heard: %s", id, error)  # a request that names it will say so too
-
-    def _align(self, engine: Engine, id: str, text: str, pcm: NDArray[np.float32]) -> None:
-        try:
-            engine.alignments.start(id, text, pcm)
-        except OmniError as error:
-            self._publish(Aligned([(id, error)]))
+            self.publish(Died(None))

@@ -15,8 +15,9 @@ from omni_core.checkpoint import Bundle, load_bundle
 from omni_core.config import EngineConfig
 from omni_core.encoders.chunked import ChunkedEncoder
 from omni_core.encoders.ctc import VOCABULARY
-from omni_core.engine.alignment import Alignment, Spoken, match
+from omni_core.engine.alignment import Alignment
 from omni_core.engine.client import EngineClient
+from omni_core.engine.spoken import Spoken, match
 from omni_core.errors import AudioError, EngineBusy, EngineClosed, EngineError, TaskError, TextError
 from tests.engine.parts import ScriptedModel, make_bundle, make_frames, script, wave
 from tests.small import small_nano
