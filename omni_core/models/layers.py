@@ -27,15 +27,20 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
+def rotary_angles(positions: Tensor, head_size: int, base: float) -> Tensor:
+    """positions [...], integers -> angles [..., D/2] float32."""
+    exponents = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32) / head_size
+    angles = positions[..., None] * (1.0 / base**exponents).double()  # exact: 24 bits times 24
+    # Rounded to float32 as the reference rounds them. At position 42,000, after an hour of listening, that would be off by 0.004.
+    return torch.where(positions[..., None] < _ROUNDED, angles, angles.remainder(2 * torch.pi)).float()
+
+
 class Rotary:
     """Half-split rotary embedding at given positions: computed, so no table bounds them."""
 
     def __init__(self, positions: Tensor, head_size: int, base: float) -> None:
         """positions: [R, T], integers. Made once per forward pass and used by every layer."""
-        exponents = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32) / head_size
-        angles = positions[..., None] * (1.0 / base**exponents).double()  # [R, T, D/2], exact: 24 bits times 24
-        # Rounded to float32 as the reference rounds them. At position 42,000, after an hour of listening, that would be off by 0.004.
-        angles = torch.where(positions[..., None] < _ROUNDED, angles, angles.remainder(2 * torch.pi)).float()
+        angles = rotary_angles(positions, head_size, base)
         sin = angles.sin()
         self._cos = angles.cos()[:, :, None, None]  # [R, T, 1, 1, D/2]
         self._sin = torch.stack((-sin, sin), dim=-2)[:, :, None]  # [R, T, 1, 2, D/2]
@@ -92,3 +97,22 @@ class GatedMLP(nn.Module):
         """[..., width_in] -> [..., width_out]."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(F.silu(gate) * up)
+
+
+class TiedHead(nn.Module):
+    """Logits by rows [begin, end) of an embedding, whose weight it shares: it has none of its own."""
+
+    bias = None
+
+    def __init__(self, embedding: nn.Embedding, begin: int, end: int) -> None:
+        super().__init__()
+        self._shared = (embedding,)  # in a tuple, or it would be a part of this one too
+        self._rows = slice(begin, end)
+
+    @property
+    def weight(self) -> Tensor:
+        return self._shared[0].weight[self._rows]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[..., width] -> [..., end - begin]."""
+        return F.linear(hidden, self.weight)

@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omni_core.config import ModelConfig
 from omni_core.errors import TaskError
 from omni_core.models.adapters import audio_adapter, vision_adapter
 from omni_core.models.backbone import Backbone
+from omni_core.models.fused import can_fuse, fused_step
 from omni_core.models.kv_cache import BandView, KVCache, View
+from omni_core.models.layers import TiedHead
 from omni_core.tokens.layout import AUDIO_LAYERS, STREAMS, TEXT_STREAM, TokenLayout
 
 INIT_STD = 0.02  #: of fresh weights, the embedding's among them
@@ -29,6 +30,8 @@ class OmniModel(nn.Module):
         self.config = config
         self.layout = TokenLayout.from_config(config.layout)
         self.embedding = nn.Embedding(self.layout.rows, config.backbone.width)
+        self.text_head = TiedHead(self.embedding, 0, self.layout.text_rows)
+        self.audio_head = TiedHead(self.embedding, self.layout.text_rows, self.layout.rows)
         self.audio_adapter = audio_adapter(config)
         self.vision_adapter = vision_adapter(config)
         self.backbone = Backbone(config.backbone)
@@ -80,6 +83,8 @@ class OmniModel(nn.Module):
         With one: keys and values go to `rows` (None: 0..R-1) at `positions`, which attend to all positions up to their own.
         length: how many places of the cache to read (`KVCache.view`); None finds out, and waits for an accelerator.
         """
+        if cache is not None and rows is not None and can_fuse(self.config.backbone, x):
+            return fused_step(self.backbone, x[:, 0], positions[:, 0], cache, rows)[:, None]
         view: View | None = None
         if cache is not None:
             view = cache.view(positions, rows, length)
@@ -89,11 +94,11 @@ class OmniModel(nn.Module):
 
     def text_logits(self, hidden: Tensor) -> Tensor:
         """[..., width] -> [..., text_rows]."""
-        return F.linear(hidden, self.embedding.weight[: self.layout.text_rows])
+        return self.text_head(hidden)
 
     def audio_logits(self, hidden: Tensor) -> Tensor:
         """[..., width] -> [..., 7, audio_rows]."""
-        return F.linear(hidden, self.embedding.weight[self.layout.text_rows :]).unflatten(-1, (AUDIO_LAYERS, -1))
+        return self.audio_head(hidden).unflatten(-1, (AUDIO_LAYERS, -1))
 
     def _initialise(self) -> None:
         residual = INIT_STD / math.sqrt(2 * self.config.backbone.layers)
