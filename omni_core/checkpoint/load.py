@@ -14,7 +14,7 @@ from omni_core.checkpoint import formats, random
 from omni_core.checkpoint.bundle import Bundle
 from omni_core.checkpoint.formats import Format
 from omni_core.checkpoint.hub import download, download_snac, is_hub_name
-from omni_core.checkpoint.names import EMBEDDING, HEAD, check_shapes, our_shapes, reference_shapes, shapes_of, to_ours
+from omni_core.checkpoint.names import EMBEDDING, HEAD, check_shapes, our_shapes, reference_shapes, shapes_of, to_ours, without_weights
 from omni_core.checkpoint.reference_config import read_reference_config
 from omni_core.codec.base import Codec
 from omni_core.codec.causal import CausalCodec
@@ -119,9 +119,7 @@ def _load_reference(directory: Path, dtype: torch.dtype) -> tuple[BundleConfig, 
 
 def _build(config: ModelConfig, state: dict[str, Tensor], dtype: torch.dtype) -> OmniModel:
     """A model that takes over `state`, copied to `dtype`: mapped files stay untouched, and no weight exists three times."""
-    with torch.device("meta"):
-        model = OmniModel(config)
-    weights = {}
+    model, weights = without_weights(config), {}
     while state:
         key, tensor = state.popitem()
         weights[key] = tensor.to(dtype, copy=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from omni_core.config import BackboneConfig, ModelConfig
 from omni_core.errors import CheckpointError
@@ -46,10 +47,25 @@ RENAMES = (
 )
 
 
+class _Undrawn(TorchFunctionMode):
+    """Leaves new parameters as they are: to draw them without storage torch would import its compiler, which takes as long as all the rest."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == torch.nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+def without_weights(config: ModelConfig) -> OmniModel:
+    """A model whose tensors have a shape and no storage, to be given some."""
+    with torch.device("meta"), _Undrawn():
+        return OmniModel(config)
+
+
 def our_shapes(config: ModelConfig) -> dict[str, torch.Size]:
     """Every tensor of a model of ours."""
-    with torch.device("meta"):
-        return shapes_of(OmniModel(config).state_dict())
+    return shapes_of(without_weights(config).state_dict())
 
 
 def reference_shapes(config: ModelConfig) -> dict[str, torch.Size]:
