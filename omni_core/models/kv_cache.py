@@ -56,6 +56,11 @@ class KVCache:
         self.k[:, target, :, :length] = self.k[:, source, :, :length]
         self.v[:, target, :, :length] = self.v[:, source, :, :length]
 
+    def places(self, positions: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Where `rows` [R] put positions [R], and how many places are to be read with them, their own not counted if it is the last: [R] each."""
+        turn = self._turn[rows]
+        return positions % turn, torch.minimum(positions, turn)
+
     def view(self, positions: Tensor, rows: Tensor | None = None, length: int | None = None) -> CacheView:
         """What one forward pass reads and writes.
 
