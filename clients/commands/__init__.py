@@ -1,5 +1,5 @@
 """One module per command of `omni`: `add(commands)` declares it, `run(args)` does it and returns the exit status."""
 
-from clients.commands import bench, check, convert, data, demo, evaluate, infer, serve, talk, train
+from clients.commands import bench, check, convert, data, demo, evaluate, infer, load, serve, talk, train
 
-COMMANDS = (demo, serve, talk, infer, bench, evaluate, check, convert, data, train)
+COMMANDS = (demo, serve, talk, infer, bench, load, evaluate, check, convert, data, train)

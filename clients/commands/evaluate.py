@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +112,7 @@ def _questions(args: argparse.Namespace) -> _Found:
 
     from clients.commands.demo import QUESTIONS
     from omni_core.checkpoint import load_bundle
-    from omni_core.engine.client import default_threads
+    from omni_core.engine.worker import default_threads
     from omni_core.evaluation.suites import SUITES, Setting, evaluate
 
     bundle = load_bundle(args.model, args.device)
@@ -152,39 +151,25 @@ def _show(console: Any, evaluation: Evaluation) -> None:
     """Tables on a terminal: of each suite what it found, then the figures that have a goal."""
     from rich.markup import escape
 
+    from clients.commands.showing import print_rows, print_table
     from omni_core.evaluation.targets import GOALS
 
     for suite in evaluation.suites:
         console.print(f"\n[bold]{suite.title}[/bold]  [dim]{suite.about}[/dim]")
         for table in suite.tables:
-            numbers = [unit is not None for unit in table.units] or [False] * len(table.columns)
-            _print_table(console, table.title, table.columns, numbers, [[escape(cell) for cell in row] for row in table.written()])
+            print_table(console, table)
     figures = {figure.key: figure for figure in evaluation.figures}
     rows = [
         [goal.name, goal.unit.write(figure.value), goal.unit.write(goal.least), goal.unit.write(goal.aim), _VERDICTS[goal.verdict(figure.value)]]
         for key, goal in GOALS.items()
         if (figure := figures.get(key))
     ]
-    _print_table(console, "Beside what nano is meant to reach", ("goal", "figure", "least", "aim", ""), [False, True, True, True, False], rows)
+    print_rows(console, "Beside what nano is meant to reach", ("goal", "figure", "least", "aim", ""), [False, True, True, True, False], rows)
     for name, reason in evaluation.not_run.items():
         console.print(f"[yellow]{name} was not run[/yellow]: {escape(reason)}", highlight=False)
 
 
 _VERDICTS = {"met": "[green]aim met[/green]", "least": "[yellow]least met[/yellow]", "short": "[red]short[/red]"}
-
-
-def _print_table(console: Any, title: str, columns: Sequence[str], numbers: Sequence[bool], rows: Sequence[Sequence[str]]) -> None:
-    from rich import box
-    from rich.table import Table
-
-    if not rows:
-        return
-    shown = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column, number in zip(columns, numbers, strict=True):
-        shown.add_column(column, justify="right" if number else "left", max_width=46)
-    for row in rows:
-        shown.add_row(*row)
-    console.print(shown)
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -205,16 +190,10 @@ def _command(args: argparse.Namespace) -> str:
 
 def _machine(device: Any) -> str:
     """The processor that the model ran on, as people know it."""
-    import os
-    import platform
-
     import torch
+
+    from clients.commands.showing import processor
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    try:
-        names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    except OSError:
-        names = []
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {'1 core' if cores == 1 else f'{cores} cores'}"
+    return processor()
