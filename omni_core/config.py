@@ -9,6 +9,7 @@ import dataclasses
 import types
 import typing
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from omni_core.errors import ConfigError
@@ -190,13 +191,25 @@ class SamplingParams:
             raise ConfigError(f"top_p {self.top_p} is out of range: use a value above 0, up to 1")
 
 
+class Precision(StrEnum):
+    """What the language model and Whisper's encoder calculate in; codec, nano's encoder and CLIP stay in float32."""
+
+    AUTO = "auto"  #: bfloat16 on an accelerator; on a CPU whichever a measurement finds fastest
+    FLOAT32 = "float32"
+    BFLOAT16 = "bf16"
+    INT8 = "int8"  #: weights of 8 bits; CPUs alone
+
+
 @dataclass(frozen=True)
 class EngineConfig:
     """Sizes of the engine."""
 
     slots: int = 8  #: responses at once, two rows each
     queue: int = 32  #: responses that may wait for a slot; one more is refused with EngineBusy
-    max_ahead_s: float = 1.0  #: audio a paced response may be ahead of its playback
+    max_wait_s: float = 15.0  #: in the queue; then it is refused with EngineBusy
+    max_ahead_s: float = 1.0  #: audio a paced response may be ahead of its playback, and a frame
+    prompt_piece: int = 128  #: positions of a prompt that are read between two steps of those who speak
+    precision: Precision = Precision.AUTO  #: that the model is served in
 
 
 def from_dict(cls: type[T], data: Any, where: str) -> T:

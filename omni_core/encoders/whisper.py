@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from whisper.audio import HOP_LENGTH, N_SAMPLES, SAMPLE_RATE, log_mel_spectrogram, pad_or_trim
 from whisper.model import AudioEncoder as Tower
+from whisper.model import MultiHeadAttention
 
 from omni_core.config import WhisperConfig
 from omni_core.errors import AudioError, CheckpointError
@@ -58,6 +60,12 @@ class WhisperEncoder(nn.Module):
         dims = {"n_mels": c.mels, "n_audio_ctx": c.positions, "n_audio_state": c.width, "n_audio_head": c.heads, "n_audio_layer": c.layers}
         return {"dims": dims, "model_state_dict": {_PREFIX + key: value for key, value in self.tower.state_dict().items()}}
 
+    def attend_in_bfloat16(self) -> None:
+        """From now on attend head by head in bfloat16: on a CPU more than twice as fast, and features differ by a hundredth of their size."""
+        for layer in self.tower.modules():
+            if isinstance(layer, MultiHeadAttention):
+                layer.__class__ = _ByHead
+
     @torch.inference_mode()
     def encode(self, wave: Tensor) -> Tensor:
         """Features [floor(ms / 20) + 1, width] (50 Hz, at most the window's) of `wave` [N] float32 at 16 kHz.
@@ -78,3 +86,16 @@ class WhisperEncoder(nn.Module):
     def feature_count(self, samples: int) -> int:
         """Features of a waveform of `samples`: floor(ms / 20) + 1, at most the window's."""
         return min(samples // FEATURE_SAMPLES + 1, self.config.positions)
+
+
+class _ByHead(MultiHeadAttention):
+    """Whisper's attention without a mask, for one clip: one head's scores fit into a cache, all heads' don't."""
+
+    def qkv_attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, None]:
+        """[1, T, width] each -> [1, T, width]."""
+        attended = torch.empty_like(q)
+        scale = (q.shape[-1] // self.n_head) ** -0.5
+        for queries, keys, values, out in zip(*(each[0].chunk(self.n_head, -1) for each in (q * scale, k, v, attended)), strict=True):
+            weights = F.softmax(queries.bfloat16() @ keys.bfloat16().T, dim=-1)
+            out.copy_(weights @ values.bfloat16())
+        return attended, None

@@ -38,7 +38,7 @@ from omni_core.engine.response import Response, decode_all
 from omni_core.engine.runner import Runner
 from omni_core.engine.scheduler import Scheduler, Ticket
 from omni_core.engine.turns import Turn, Turns
-from omni_core.errors import CheckpointError, EngineError, OmniError, TaskError
+from omni_core.errors import CheckpointError, EngineBusy, EngineError, OmniError, TaskError
 from omni_core.tokens import AUDIO_LAYERS, Task
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Engine:
         self.turns = Turns(bundle.audio_encoder, self._runner.device, places)
         self.alignments = Alignments(bundle.audio_encoder, self._runner.device, places)
         self._running: dict[str, _Running] = {}
+        self._reading: dict[str, _Running] = {}  # those whose prompt is being read, the oldest first
         self._outbox: list[tuple[str, EngineEvent]] = []  # what happened between steps
 
     @property
@@ -109,18 +110,26 @@ class Engine:
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until the next step has something to do: 0 at once, None when only a new request can change that."""
-        busy = self._outbox or self.listeners.waiting or self.turns.waiting or self.alignments.waiting
-        return 0.0 if busy else self._scheduler.wait_s(now)
+        if self._outbox or self.turns.waiting or self.alignments.waiting:
+            return 0.0
+        return min((wait for wait in (self.listeners.wait_s(now), self._scheduler.wait_s(now)) if wait is not None), default=None)
 
     def step(self, now: float) -> list[tuple[str, EngineEvent]]:
-        """Take in one waiting response, move every response that is due and every listener that has a frame by one position.
+        """Take in one waiting response, read a piece of the oldest prompt, move every response that is due and every listener that has a frame by
+        one position.
 
         Reports what came of it, by request id; `listeners.events` has the statuses.
         """
         events, self._outbox = self._outbox, []
+        for ticket in self._scheduler.expired(now):
+            busy = EngineBusy(f"no slot became free within {self._config.max_wait_s:.0f} s: try again later")
+            events += self._fail(self._running[ticket.id], busy)
         if admitted := self._scheduler.admit():
-            events += self._prefill(self._running[admitted.id])
-        due, frames = self._scheduler.due(now), self.listeners.take()
+            events += self._begin(self._running[admitted.id])
+        if self._reading:
+            events += self._read_on(next(iter(self._reading.values())))
+        due = self._scheduler.due(now)
+        frames = self.listeners.take() if due or self.listeners.wait_s(now) == 0 else {}
         if due or frames:
             begin = self._clock()
             columns, margins = self._runner.step_listening([ticket.slot for ticket in due if ticket.slot is not None], frames)
@@ -149,6 +158,8 @@ class Engine:
     def warm_up(self) -> None:
         """Run one short answer, listened to, so that the first caller does not pay for lazy loading and first allocations."""
         id = "warm-up"
+        if self._runner.device.type == "cuda":
+            self._runner.record()
         if self._bundle.codec is not None and self.info.listener:
             self.listeners.open(id)
             self.listeners.push(id, 0, np.zeros(self._bundle.codec.frame_samples, np.float32))
@@ -168,17 +179,33 @@ class Engine:
         self.listeners.close(id)
         self.turns.close(id)
 
-    def _prefill(self, running: _Running) -> list[tuple[str, EngineEvent]]:
+    def _begin(self, running: _Running) -> list[tuple[str, EngineEvent]]:
+        """Encode its inputs."""
         response, slot = running.response, running.ticket.slot
         assert slot is not None
         running.admitted_at = self._clock()
         try:
             inputs = prepare(self._bundle, response.request, running.turn)
-            room = self._runner.prefill(slot, inputs, response.request.sampling)
+            room = self._runner.begin(slot, inputs, response.request.sampling)
         except Exception as error:
             return self._fail(running, error)
         response.prompt_tokens, response.limit = inputs.prompt.tokens.shape[1], min(response.limit, room)
-        running.prefilled_at = self._clock()
+        running.compute_s = self._clock() - running.admitted_at
+        self._reading[running.ticket.id] = running
+        return []
+
+    def _read_on(self, running: _Running) -> list[tuple[str, EngineEvent]]:
+        """Read more of a prompt: all of it where nobody waits, or a piece."""
+        slot, begin = running.ticket.slot, self._clock()
+        assert slot is not None
+        try:
+            done = self._runner.advance(slot, self._config.prompt_piece if self._scheduler.speaking else self._runner.max_positions)
+        except Exception as error:
+            return self._fail(running, error)
+        running.compute_s += self._clock() - begin
+        if done:
+            del self._reading[running.ticket.id]
+            running.ticket.reading, running.prefilled_at = False, self._clock()
         return []
 
     def _turns_ended(self, running: list[_Running]) -> list[tuple[str, EngineEvent]]:
@@ -233,6 +260,7 @@ class Engine:
         self._scheduler.release(running.ticket.id)
         if slot is not None:
             self._runner.release(slot)
+        self._reading.pop(running.ticket.id, None)
         del self._running[running.ticket.id]
 
     def _timings(self, running: _Running) -> Timings:
@@ -246,5 +274,5 @@ class Engine:
             total_s=now - start,
             steps=len(running.response.columns),
             audio_s=running.response.samples / self.info.sample_rate,
-            compute_s=prefilled - admitted + running.compute_s,
+            compute_s=running.compute_s,
         )

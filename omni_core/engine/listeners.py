@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_COMPANY_S = 0.02  # a quarter of a frame: four steps a frame at most, however many listen
+
 
 @dataclass(eq=False)
 class _Listener:
@@ -40,11 +42,17 @@ class Listeners:
         self._free = list(range(rows))[::-1]  # the lowest is given out first
         self._open: dict[int, _Listener] = {}  # by row
         self._events: list[tuple[str, ListenerEvent]] = []
+        self._since: float | None = None  # from when on a frame has been waiting
 
-    @property
-    def waiting(self) -> bool:
-        """A frame waits to be heard."""
-        return any(listener.waiting for listener in self._open.values())
+    def wait_s(self, now: float) -> float | None:
+        """Seconds until frames have to be heard, though nothing else makes a step due: where others listen too, one waits for theirs a moment.
+
+        None when no frame waits.
+        """
+        if not any(listener.waiting for listener in self._open.values()):
+            return None
+        self._since = now if self._since is None else self._since
+        return max(0.0, self._since + (_COMPANY_S if len(self._open) > 1 else 0.0) - now)
 
     def open(self, id: str) -> None:
         """Begin to listen. Raises TaskError where the model has no trained listener, EngineBusy when every row is taken."""
@@ -73,7 +81,7 @@ class Listeners:
 
     def take(self) -> dict[int, Tensor]:
         """The oldest waiting frame of each listener, encoded with what came before it alone: [7] codes, by row."""
-        frames = {}
+        frames, self._since = {}, None
         for row, listener in list(self._open.items()):
             if not listener.waiting:
                 continue

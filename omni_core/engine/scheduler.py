@@ -2,7 +2,9 @@
 
 A paced response is served as early as possible until its first audio left, and from then on only while the audio it has emitted is at most
 `max_ahead_s` ahead of what its listener has had time to play. What is not made early need not be thrown away on an interruption, and its
-time goes to others.
+time goes to others. A step costs little more for many than for one, so whoever is due within a frame of another takes the same step.
+
+While somebody waits for a first sample, those with sound in hand let them pass: a step for few is a short one.
 
 Background responses (transcripts, say) wait behind all others and never have more than half of the slots. While they run they are rows like any.
 """
@@ -17,6 +19,10 @@ from dataclasses import dataclass
 from omni_core.config import EngineConfig
 from omni_core.errors import ConfigError, EngineBusy, EngineError
 
+_TOGETHER_S = 0.085  # a frame: how much before its time a paced response joins others' step
+_IN_HAND_S = 0.3  # of sound that is left to play: with more, a response lets first samples pass
+_UNPACED_S = 0.1  # nobody plays an unpaced response, as far as is known: so often it takes a step however many wait for first samples
+
 
 @dataclass(eq=False)
 class Ticket:
@@ -28,12 +34,26 @@ class Ticket:
     slot: int | None = None
     first_audio_at: float | None = None  #: when its first audio left, s
     audio_s: float = 0.0  #: duration of the audio emitted
+    reading: bool = True  #: its prompt is not read yet: it takes no steps
+    queued_at: float | None = None  #: when it was first seen waiting, s
+    served_at: float = -math.inf  #: its last step, s
 
     def due_at(self, max_ahead_s: float) -> float:
         """From when it may make more audio; minus infinity: at once."""
         if not self.paced or self.first_audio_at is None:
             return -math.inf
         return self.first_audio_at + self.audio_s - max_ahead_s
+
+    @property
+    def urgent(self) -> bool:
+        """Somebody waits for its first sample."""
+        return self.paced and self.first_audio_at is None
+
+    def can_wait(self, now: float) -> bool:
+        """It loses nothing by letting others pass."""
+        if not self.paced or self.first_audio_at is None:
+            return not self.paced and self.served_at + _UNPACED_S > now
+        return self.first_audio_at + self.audio_s - _IN_HAND_S > now
 
 
 def check_places(config: EngineConfig, open: Iterable[bool], background: bool) -> None:
@@ -80,22 +100,43 @@ class Scheduler:
         self._running[ticket.slot] = ticket
         return ticket
 
+    def expired(self, now: float) -> list[Ticket]:
+        """Those that have waited for a slot too long; they still have to be released."""
+        waiting = [*self._waiting, *self._behind]
+        for ticket in waiting:
+            ticket.queued_at = now if ticket.queued_at is None else ticket.queued_at
+        return [ticket for ticket in waiting if ticket.queued_at is not None and ticket.queued_at + self._config.max_wait_s < now]
+
     def due(self, now: float) -> list[Ticket]:
         """The running responses that the next decode step serves, in the order of their slots."""
-        return [self._running[slot] for slot in sorted(self._running) if self._running[slot].due_at(self._config.max_ahead_s) <= now]
+        running = [self._running[slot] for slot in sorted(self._running) if not self._running[slot].reading]
+        due_at = [ticket.due_at(self._config.max_ahead_s) for ticket in running]
+        if not running or min(due_at) > now:
+            return []
+        due = [ticket for ticket, at in zip(running, due_at, strict=True) if at <= now + _TOGETHER_S]
+        if any(ticket.urgent for ticket in due):
+            due = [ticket for ticket in due if not ticket.can_wait(now)]
+        for ticket in due:
+            ticket.served_at = now
+        return due
+
+    @property
+    def speaking(self) -> bool:
+        """Somebody takes steps, whom a long prompt would keep waiting."""
+        return any(not ticket.reading for ticket in self._running.values())
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until there is something to do: 0 for at once, None when nothing will be without a new request."""
         if not self._tickets:
             return None
-        if self._next_queue() is not None:
+        if self._next_queue() is not None or any(ticket.reading for ticket in self._running.values()):
             return 0.0
         return max(0.0, min(ticket.due_at(self._config.max_ahead_s) for ticket in self._running.values()) - now)
 
     @property
     def urgent(self) -> bool:
         """Somebody waits for a slot that is free, or for the first sample of a paced answer."""
-        return self._next_queue() is not None or any(ticket.paced and ticket.first_audio_at is None for ticket in self._running.values())
+        return self._next_queue() is not None or any(ticket.urgent for ticket in self._running.values())
 
     def emitted(self, ticket: Ticket, audio_s: float, now: float) -> None:
         """`audio_s` seconds of its audio left at `now`."""

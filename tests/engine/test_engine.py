@@ -276,6 +276,37 @@ def test_many_random_answers_at_once_are_those_they_are_alone(random_model):
             assert (revert_delay(alone[:TEXT_STREAM], LAYOUT) >= 0).all()
 
 
+def test_a_long_prompt_is_read_in_pieces_while_somebody_speaks(random_model):
+    """And says what it says when it is read at once."""
+    long = _request("long", audio=wave(1.0), max_steps=5)
+    pieces, whole = _engine(random_model, config=EngineConfig(slots=2, prompt_piece=16)), _engine(random_model)
+    alone = whole.submit(long)
+    whole.step(0.0)
+    assert len(alone.columns) == 1  # nobody else was there
+    speaking = pieces.submit(_request("speaking", max_steps=200))
+    pieces.step(0.0)
+    response = pieces.submit(long)
+    for _ in range(alone.prompt_tokens // 16):
+        pieces.step(0.0)
+        assert not response.columns
+    assert len(speaking.columns) == 1 + alone.prompt_tokens // 16
+    pieces.cancel("speaking")
+    for engine in (pieces, whole):
+        while engine.wait_s(0.0) is not None:
+            engine.step(0.0)
+    assert np.array_equal(np.stack(response.columns), np.stack(alone.columns))
+
+
+def test_who_finds_no_slot_in_time_is_told(random_model):
+    engine = _engine(random_model, config=EngineConfig(slots=1, max_wait_s=5.0))
+    for name in ("runs", "waits"):
+        engine.submit(_request(name, max_steps=200))
+    engine.step(0.0)
+    ((id, failed),) = [(id, event) for id, event in engine.step(5.1) if isinstance(event, Failed)]
+    assert id == "waits"
+    assert isinstance(failed.error, EngineBusy)
+
+
 def test_warming_up_leaves_nothing_behind(random_model):
     engine = _engine(random_model)
     engine.warm_up()

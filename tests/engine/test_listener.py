@@ -145,11 +145,30 @@ def test_a_frame_that_can_not_be_heard_ends_its_listener_alone(bundle):
     engine.listeners.push("bad", 0, np.zeros(100, np.float32))
     engine.listeners.push("good", 0, np.zeros(FRAME_SAMPLES, np.float32))
     engine.step(0.0)
+    engine.step(0.02)
     (_, ended), (id, status) = engine.listeners.events()
     assert isinstance(ended.error, EngineError)
     assert id == "good"
     assert isinstance(status, Status)
     engine.listeners.open("next")  # in the row that is free again
+
+
+def test_where_several_listen_a_frame_waits_a_moment_for_others(bundle):
+    engine = Engine(bundle, EngineConfig(slots=2))
+    engine.listeners.open("a")
+    engine.listeners.push("a", 0, np.zeros(FRAME_SAMPLES, np.float32))
+    assert engine.wait_s(5.0) == 0  # alone it is heard at once
+    engine.step(5.0)
+    assert len(engine.listeners.events()) == 1
+    engine.listeners.open("b")
+    engine.listeners.push("a", 1, np.zeros(FRAME_SAMPLES, np.float32))
+    assert engine.wait_s(5.0) == pytest.approx(0.02)
+    engine.step(5.0)
+    engine.listeners.push("b", 0, np.zeros(FRAME_SAMPLES, np.float32))
+    assert engine.wait_s(5.015) == pytest.approx(0.005)
+    engine.step(5.021)
+    assert {id for id, _ in engine.listeners.events()} == {"a", "b"}
+    assert engine.wait_s(5.021) is None
 
 
 def test_warming_up_leaves_no_listener_open(bundle):

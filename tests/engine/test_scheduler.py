@@ -3,12 +3,20 @@
 import pytest
 
 from omni_core.config import EngineConfig
-from omni_core.engine.scheduler import Scheduler
+from omni_core.engine.scheduler import Scheduler, Ticket
 from omni_core.errors import ConfigError, EngineBusy, EngineError
 
 
 def _scheduler(**config) -> Scheduler:
     return Scheduler(EngineConfig(**config))
+
+
+def _admit(scheduler: Scheduler) -> Ticket:
+    """Give a response a slot, and have its prompt read."""
+    ticket = scheduler.admit()
+    assert ticket is not None
+    ticket.reading = False
+    return ticket
 
 
 def test_first_come_first_served_and_a_full_queue_is_refused():
@@ -17,11 +25,10 @@ def test_first_come_first_served_and_a_full_queue_is_refused():
         scheduler.submit(name, paced=False)
     with pytest.raises(EngineBusy):
         scheduler.submit("d", paced=False)
-    assert [ticket.id for ticket in (scheduler.admit(), scheduler.admit()) if ticket] == ["a", "b"]
+    assert [_admit(scheduler).id, _admit(scheduler).id] == ["a", "b"]
     assert scheduler.admit() is None
     scheduler.release("a")
-    admitted = scheduler.admit()
-    assert admitted is not None
+    admitted = _admit(scheduler)
     assert (admitted.id, admitted.slot) == ("c", 0)
     assert [ticket.id for ticket in scheduler.due(0.0)] == ["c", "b"]
 
@@ -36,8 +43,7 @@ def test_a_waiting_response_can_leave_the_queue_and_an_id_is_used_once():
     scheduler.release("b")
     assert scheduler.release("b") is None
     scheduler.release("a")
-    admitted = scheduler.admit()
-    assert admitted is not None
+    admitted = _admit(scheduler)
     assert admitted.id == "c"
 
 
@@ -76,8 +82,7 @@ def test_a_single_slot_serves_the_background_too():
 def test_a_paced_response_is_never_due_when_it_is_further_ahead_than_allowed():
     scheduler = _scheduler(slots=1, max_ahead_s=1.0)
     scheduler.submit("a", paced=True)
-    ticket = scheduler.admit()
-    assert ticket is not None
+    ticket = _admit(scheduler)
     now, frame, ahead = 100.0, 2048 / 24000, []
     for _ in range(2000):  # 10 ms each
         if scheduler.due(now):
@@ -93,8 +98,7 @@ def test_a_paced_response_is_never_due_when_it_is_further_ahead_than_allowed():
 def test_an_unpaced_response_is_always_due():
     scheduler = _scheduler(slots=1)
     scheduler.submit("a", paced=False)
-    ticket = scheduler.admit()
-    assert ticket is not None
+    ticket = _admit(scheduler)
     scheduler.emitted(ticket, 1000.0, 0.0)
     assert scheduler.due(0.0) == [ticket]
 
@@ -106,12 +110,49 @@ def test_waiting_time_says_when_there_is_something_to_do():
     assert scheduler.wait_s(5.0) == 0
     ticket = scheduler.admit()
     assert ticket is not None
+    assert scheduler.wait_s(5.0) == 0  # there is a prompt to read
+    ticket.reading = False
     assert scheduler.wait_s(5.0) == 0
     scheduler.emitted(ticket, 1.5, 5.0)
     assert scheduler.wait_s(5.0) == pytest.approx(0.5)
     assert scheduler.wait_s(9.0) == 0
     scheduler.submit("b", paced=True)  # waits for the slot: nothing to do for it
     assert scheduler.wait_s(5.0) == pytest.approx(0.5)
+
+
+def test_those_who_are_due_within_a_frame_of_another_take_the_same_step():
+    scheduler = _scheduler(slots=3, max_ahead_s=1.0)
+    for name, audio_s in (("a", 1.0), ("b", 1.05), ("c", 1.2)):
+        scheduler.submit(name, paced=True)
+        scheduler.emitted(_admit(scheduler), audio_s, 0.0)
+    assert [ticket.id for ticket in scheduler.due(-0.01)] == []
+    assert [ticket.id for ticket in scheduler.due(0.0)] == ["a", "b"]
+
+
+def test_first_samples_go_ahead_of_those_with_sound_in_hand():
+    scheduler = _scheduler(slots=4)
+    for name, audio_s in (("much", 0.8), ("little", 0.2)):
+        scheduler.submit(name, paced=True)
+        scheduler.emitted(_admit(scheduler), audio_s, 0.0)
+    scheduler.submit("file", paced=False)
+    _admit(scheduler)
+    assert [ticket.id for ticket in scheduler.due(0.0)] == ["much", "little", "file"]
+    scheduler.submit("new", paced=True)
+    new = _admit(scheduler)
+    assert [ticket.id for ticket in scheduler.due(0.01)] == ["little", "new"]
+    assert [ticket.id for ticket in scheduler.due(0.11)] == ["little", "file", "new"]  # what nobody plays goes on all the same
+    scheduler.emitted(new, 0.085, 0.12)
+    assert [ticket.id for ticket in scheduler.due(0.12)] == ["much", "little", "file", "new"]
+
+
+def test_who_waits_too_long_for_a_slot_is_told():
+    scheduler = _scheduler(slots=1, max_wait_s=15.0)
+    for name in "ab":
+        scheduler.submit(name, paced=True)
+    _admit(scheduler)
+    assert scheduler.expired(100.0) == []
+    assert scheduler.expired(115.0) == []
+    assert [ticket.id for ticket in scheduler.expired(115.1)] == ["b"]
 
 
 def test_an_engine_without_slots_is_refused():
