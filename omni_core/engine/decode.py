@@ -31,7 +31,7 @@ class Batch:
     text_at: Tensor  #: [N] index into `rows`: whose hidden state gives the text
     audio_at: Tensor  #: [A] index into `rows`: whose hidden state gives the audio
     speaker: Tensor  #: [A] index into `slots`
-    draws: bool  #: chance has a say; False: all are greedy
+    candidates: int  #: the most that any response needs (`sampling.candidates`); below 0 all are greedy
     length: int  #: places of the cache to read, above all that hold something
 
 
@@ -84,7 +84,7 @@ class DecodeStep:
         columns = torch.full((len(batch.slots), STREAMS), self._pad_a, dtype=torch.int64, device=self.device)
         if not len(batch.slots):
             return columns
-        sampling = self.sampling.of(batch.slots) if batch.draws else None
+        sampling = self.sampling.of(batch.slots) if batch.candidates >= 0 else None
         columns[:, TEXT_STREAM] = text = self._text(hidden, batch, sampling)
         if len(batch.speaker):
             columns[batch.speaker, :TEXT_STREAM] = audio = self._audio(hidden, batch, sampling)
@@ -97,7 +97,7 @@ class DecodeStep:
         """[N]: the text ids to feed, pad_t after eot."""
         steps, ended = self.steps[batch.slots], self.text_ended[batch.slots]
         logits = self._model.text_logits(hidden[batch.text_at])  # [N, text_rows]
-        text = greedy(logits) if sampling is None else sample(logits[:, None], sampling, steps, TEXT_STREAM)[:, 0]
+        text = greedy(logits) if sampling is None else sample(logits[:, None], sampling, steps, TEXT_STREAM, batch.candidates)[:, 0]
         text = torch.where(ended, self._pad_t, text)
         ends = text == self._eot
         if not self._force_delay:
@@ -110,7 +110,7 @@ class DecodeStep:
         slots = batch.slots[batch.speaker]
         steps = self.steps[slots]
         logits = self._model.audio_logits(hidden[batch.audio_at])  # [A, 7, audio_rows]
-        audio = greedy(logits) if sampling is None else sample(logits, sampling.of(batch.speaker), steps)
+        audio = greedy(logits) if sampling is None else sample(logits, sampling.of(batch.speaker), steps, most=batch.candidates)
         silent = ~self.speaks[slots].unsqueeze(-1)
         if self._force_delay:
             silent = silent | (steps.unsqueeze(-1) <= self._layers)

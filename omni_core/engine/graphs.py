@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omni_core.engine.decode import Batch, DecodeStep
+from omni_core.models.sampling import CANDIDATES
 from omni_core.tokens import AUDIO_LAYERS, STREAMS
 
 
@@ -30,7 +31,7 @@ class Due:
     first_rows: NDArray[np.int64]  #: [N] a response's only or audio row; the row behind it gives its text where it has two
     paired: NDArray[np.bool_]  #: [N] it has two
     speaks: NDArray[np.bool_]  #: [N] it is not text alone
-    draws: bool  #: one of them is not greedy
+    candidates: int  #: the most that any response needs (`sampling.candidates`); below 0 all are greedy
     length: int  #: places of the cache to read
 
 
@@ -54,7 +55,7 @@ def run_exactly(step: DecodeStep, due: Due) -> Answered:
     codes = torch.stack(list(due.codes)) if heard else torch.zeros(0, AUDIO_LAYERS, dtype=torch.int64)
     indices = (np.concatenate([due.listeners, due.first_rows[slot_at] + second]), due.slots, slot_at, ends - 1, first_at[speaker], speaker)
     rows, slots, slot_at, text_at, audio_at, speaker = (torch.from_numpy(each).to(step.device) for each in indices)
-    outcome = step(Batch(rows, codes.to(step.device), slots, slot_at, text_at, audio_at, speaker, due.draws, due.length))
+    outcome = step(Batch(rows, codes.to(step.device), slots, slot_at, text_at, audio_at, speaker, due.candidates, due.length))
     return Answered(outcome.columns.cpu().numpy(), outcome.margins.tolist(), outcome.turn_ended.cpu().numpy())
 
 
@@ -75,7 +76,7 @@ class StepGraphs:
         self._sizes = bucket_sizes(slots)
         pool = torch.cuda.graph_pool_handle() if step.device.type == "cuda" else None
         self._buckets = {
-            (size, heard, draws): _Bucket(step, size, size if heard else 0, draws, max_positions, pool)
+            (size, heard, draws): _Bucket(step, size, size if heard else 0, CANDIDATES if draws else -1, max_positions, pool)
             for size in reversed(self._sizes)
             for heard in ((True, False) if listening else (False,))
             for draws in (True, False)
@@ -85,7 +86,7 @@ class StepGraphs:
         """A step of the rows that are due, padded to the smallest size that holds them."""
         needed = max(len(due.slots), len(due.listeners))
         size = next(size for size in self._sizes if size >= needed)
-        return self._buckets[size, len(due.listeners) > 0, due.draws].run(due)
+        return self._buckets[size, len(due.listeners) > 0, due.candidates >= 0].run(due)
 
 
 class _Bucket:
@@ -94,7 +95,7 @@ class _Bucket:
     Rows: L listeners, then N responses' first rows, then their second ones; a response without a second row has the scratch row there.
     """
 
-    def __init__(self, step: DecodeStep, size: int, listeners: int, draws: bool, max_positions: int, pool: Any) -> None:
+    def __init__(self, step: DecodeStep, size: int, listeners: int, candidates: int, max_positions: int, pool: Any) -> None:
         self._step, self._size, self._listeners = step, size, listeners
         parts = (listeners + 2 * size, size, size)  # rows, slots, text_at
         self._host = torch.zeros(sum(parts), dtype=torch.int64, pin_memory=pool is not None)
@@ -110,7 +111,7 @@ class _Bucket:
             text_at=text_at,
             audio_at=listeners + each,
             speaker=each,
-            draws=draws,
+            candidates=candidates,
             length=max_positions,
         )
         self._fill(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool))

@@ -29,7 +29,7 @@ from omni_core.engine.decode import DecodeStep
 from omni_core.engine.graphs import Due, StepGraphs, run_exactly
 from omni_core.errors import InputError
 from omni_core.models import EndOfTurn, KVCache, OmniModel
-from omni_core.models.sampling import draws
+from omni_core.models.sampling import candidates
 from omni_core.tokens import TEXT_STREAM, Prompt, Task
 
 
@@ -95,7 +95,7 @@ class Runner:
         self._prompts: dict[int, _Prompt] = {}  # by slot, while they are read
         self._paired = np.zeros(slots, bool)  # by slot: two rows
         self._speaks = np.zeros(slots, bool)
-        self._draws = np.zeros(slots, bool)
+        self._candidates = np.zeros(slots, np.int64)  # what drawing its ids needs
         self._begins = np.zeros(slots, bool)  # it has not taken a step
         self._lengths = np.zeros(slots, np.int64)  # positions in the cache, known here so that no step waits for the device to tell
         self._heard = np.zeros(slots, np.int64)  # frames so far, by listener
@@ -124,7 +124,7 @@ class Runner:
         mode = Mode.of(inputs.task)
         self._prompts[slot] = _Prompt(self.model.embed(tokens[None, :, :-1], *self._features(inputs, length)), tokens[:, -1])
         self._paired[slot], self._speaks[slot] = mode is Mode.PARALLEL, mode is not Mode.TEXT
-        self._draws[slot], self._lengths[slot] = draws(sampling), 0
+        self._candidates[slot], self._lengths[slot] = candidates(sampling), 0
         self._step.sampling.set(slot, sampling)
         return self.max_positions - length
 
@@ -195,7 +195,7 @@ class Runner:
             first_rows=self._base + 2 * slots,
             paired=self._paired[slots],
             speaks=self._speaks[slots],
-            draws=bool(self._draws[slots].any()),
+            candidates=int(self._candidates[slots].max(initial=-1)),
             length=int(places.max()),
         )
 

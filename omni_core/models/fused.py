@@ -26,7 +26,7 @@ def can_fuse(config: BackboneConfig, x: Tensor) -> bool:
 
 
 def fused_step(backbone: Backbone, x: Tensor, positions: Tensor, cache: KVCache, rows: Tensor) -> Tensor:
-    """x: [R, width] at positions [R] of the cache's `rows` [R] -> hidden [R, width], after the final norm. x is overwritten."""
+    """x: [R, width] at positions [R] of the cache's `rows` [R] -> hidden [R, width], after the final norm."""
     from omni_core.models import kernels
 
     config, blocks = backbone.config, cast(list[Block], list(backbone.blocks))
@@ -35,6 +35,7 @@ def fused_step(backbone: Backbone, x: Tensor, positions: Tensor, cache: KVCache,
     places, counts = cache.places(positions, rows)
     norms = [block.attention_norm for block in blocks[1:]] + [backbone.norm]
     normed = blocks[0].attention_norm(x)
+    x = x.clone()  # sums are made in place
     for layer, (block, norm) in enumerate(zip(blocks, norms, strict=True)):
         attended = kernels.attend(block.attention.qkv(normed), cos, sin, cache.k[layer], cache.v[layer], rows, places, counts)
         normed = kernels.add_norm(x, block.attention.out(attended), block.mlp_norm.weight, config.norm_eps)

@@ -38,7 +38,7 @@ class Sampling:
 
     def set(self, row: int, params: SamplingParams) -> None:
         """Row `row` draws by `params`; without a seed by one that nobody knows."""
-        self.temperature[row] = params.temperature if draws(params) else 0.0
+        self.temperature[row] = params.temperature if candidates(params) >= 0 else 0.0
         self.top_k[row], self.top_p[row] = params.top_k, params.top_p
         seed = secrets.randbits(64) if params.seed is None else params.seed % (1 << 64)
         self.seed[row] = seed - (1 << 64) if seed >> 63 else seed
@@ -48,9 +48,14 @@ class Sampling:
         return Sampling(self.temperature[rows], self.top_k[rows], self.top_p[rows], self.seed[rows])
 
 
-def draws(params: SamplingParams) -> bool:
-    """Whether chance has a say. A top_k of 1 is greedy, and among equals must not be a draw."""
-    return params.temperature > 0 and params.top_k != 1
+def candidates(params: SamplingParams) -> int:
+    """How many of the likeliest ids have to be known to draw by `params`: 0 where nothing limits them, -1 where all is greedy.
+
+    A top_k of 1 is greedy, and among equals must not be a draw.
+    """
+    if params.temperature == 0 or params.top_k == 1:
+        return -1
+    return min(params.top_k or CANDIDATES, CANDIDATES) if params.top_k or params.top_p < 1 else 0
 
 
 def greedy(logits: Tensor) -> Tensor:
@@ -58,25 +63,32 @@ def greedy(logits: Tensor) -> Tensor:
     return logits.argmax(dim=-1)
 
 
-def sample(logits: Tensor, sampling: Sampling, steps: Tensor, first_stream: int = 0) -> Tensor:
+def sample(logits: Tensor, sampling: Sampling, steps: Tensor, first_stream: int = 0, most: int = CANDIDATES) -> Tensor:
     """logits [R, K, V], the streams first_stream .. first_stream+K-1 of each row in its step `steps` [R] -> ids [R, K].
 
     Temperature first, then top-k, then top-p over what is left; ids that a limit leaves are the likeliest `CANDIDATES` at most.
+    most: the largest of the rows' `candidates`, or more, which changes nothing but the work.
     """
-    temperature, top_k, top_p = (each[:, None, None] for each in (sampling.temperature, sampling.top_k, sampling.top_p))
+    temperature = sampling.temperature[:, None, None]
     scaled = logits.float() / torch.where(temperature > 0, temperature, 1.0)  # [R, K, V]
     race = scaled - _exponential(sampling.seed, steps, first_stream, scaled).log_()  # log(p / E), but for a constant
-    likeliest, ids = scaled.topk(min(CANDIDATES, scaled.shape[-1]), dim=-1)  # [R, K, C], best first
+    drawn = race.argmax(-1)
+    if most > 0:
+        has_limit = (sampling.top_k > 0) | (sampling.top_p < 1)
+        drawn = torch.where(has_limit[:, None], _among_likeliest(scaled, race, sampling, most), drawn)
+    return torch.where(sampling.temperature[:, None] > 0, drawn, greedy(logits))
+
+
+def _among_likeliest(scaled: Tensor, race: Tensor, sampling: Sampling, most: int) -> Tensor:
+    """Who is ahead in `race` of those that top-k and top-p leave: [R, K, V] -> [R, K]."""
+    top_k, top_p = sampling.top_k[:, None, None], sampling.top_p[:, None, None]
+    likeliest, ids = scaled.topk(min(most, scaled.shape[-1]), dim=-1)  # [R, K, C], best first
     within_k = (top_k == 0) | (torch.arange(ids.shape[-1], device=ids.device) < top_k)
     among = likeliest.masked_fill(~within_k, float("-inf")).logsumexp(-1, keepdim=True)
     total = torch.where(top_k == 0, scaled.logsumexp(-1, keepdim=True), among)  # what top-p is a share of
     mass = (likeliest - total).exp_()
     kept = within_k & (mass.cumsum(-1) - mass < top_p)  # less than top_p is likelier: so for the first, which always stays
-    limited = ids.gather(-1, race.gather(-1, ids).masked_fill(~kept, float("-inf")).argmax(-1, keepdim=True))
-    limited, free = limited[..., 0], race.argmax(-1)
-    has_limit = (sampling.top_k > 0) | (sampling.top_p < 1)
-    drawn = torch.where(has_limit[:, None], limited, free)
-    return torch.where(sampling.temperature[:, None] > 0, drawn, greedy(logits))
+    return ids.gather(-1, race.gather(-1, ids).masked_fill(~kept, float("-inf")).argmax(-1, keepdim=True))[..., 0]
 
 
 def _exponential(seed: Tensor, steps: Tensor, first_stream: int, like: Tensor) -> Tensor:

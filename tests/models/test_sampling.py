@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from omni_core.config import SamplingParams
-from omni_core.models.sampling import CANDIDATES, Sampling, sample
+from omni_core.models.sampling import CANDIDATES, Sampling, candidates, sample
 
 LOGITS = torch.randn(4, 50, generator=torch.Generator().manual_seed(0))
 
@@ -77,3 +77,13 @@ def test_a_limit_leaves_so_many_candidates_at_most(params: SamplingParams) -> No
     found = drawn(params, 3000, logits).nonzero()[:, 0]
     assert found.max() < CANDIDATES
     assert len(found) > CANDIDATES * 0.9
+
+
+def test_no_more_candidates_are_looked_for_than_are_needed() -> None:
+    needed = {SamplingParams(): -1, SamplingParams(1.0, top_k=1): -1, SamplingParams(1.0): 0, SamplingParams(1.0, top_k=9, top_p=0.5): 9}
+    for params, count in {**needed, SamplingParams(1.0, top_p=0.5): CANDIDATES}.items():
+        assert candidates(params) == count
+        if count >= 0:
+            sampling, steps = table(params).of(torch.zeros(30, dtype=torch.int64)), torch.arange(30)
+            logits = LOGITS[:1, None].expand(30, 1, 50)
+            assert torch.equal(sample(logits, sampling, steps, most=count), sample(logits, sampling, steps))
