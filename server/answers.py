@@ -47,6 +47,8 @@ def abilities(info: EngineInfo) -> Abilities:
 async def answer(engine: EngineClient, command: StartResponse, heard: tuple[str, int] | None, timeout_s: float) -> AsyncGenerator[Input, None]:
     """One response; `heard` is the engine's name for its turn, and the samples of it. It always ends with AnswerFinished or AnswerFailed,
     unless it is closed first."""
+    if heard is not None and not engine.hears(*heard):
+        heard = None  # the engine that heard it has died since, or had no place for it
     try:
         async with aclosing(ask(engine, _request(command, heard), timeout_s)) as events:
             async for event in events:

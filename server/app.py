@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, WebSocket
@@ -11,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from server.connection import Connection
 from server.gate.auth import ApiKeys, presented_keys
 from server.gate.client_secrets import ClientSecrets
+from server.gate.open_sessions import OpenSessions
 from server.http import add_http_faces
 from server.page import add_page_files, page
 from server.protocol.dialects import HEADER, Dialect
@@ -22,10 +25,18 @@ if TYPE_CHECKING:
 _SUBPROTOCOL = "realtime"
 
 
-def create_app(settings: Settings, engine: EngineClient) -> FastAPI:
-    """The application around an engine client, which may still be loading. Raises ConfigError for an unusable key file."""
+def create_app(settings: Settings, engine: EngineClient, folder: Path | None = None, gateway: int = 0) -> FastAPI:
+    """The application around an engine client, which may still be loading. Raises ConfigError for an unusable key file.
+
+    folder: where all gateways keep what they share; None: this is the only one. gateway: its number.
+    """
     app = FastAPI(title="Omni Duplex", docs_url=None, redoc_url=None, openapi_url=None)
-    keys, client_secrets = ApiKeys.from_file(settings.api_key_file), ClientSecrets()
+    keys = ApiKeys.from_file(settings.api_key_file)
+    if folder is None:
+        app.state.folder = tempfile.TemporaryDirectory(prefix="omni-")  # is removed with the application
+        folder = Path(app.state.folder.name)
+    client_secrets = ClientSecrets(folder / "secrets")
+    everywhere = OpenSessions(folder / "sessions", gateway, settings.gateways)
     started = int(time.time())
     sessions: set[Connection] = set()
     app.state.sessions = sessions
@@ -37,8 +48,10 @@ def create_app(settings: Settings, engine: EngineClient) -> FastAPI:
     @app.get("/readyz")
     async def readiness() -> JSONResponse:
         if engine.healthy:
-            return JSONResponse({"status": "ready", "model": engine.info.model, "sessions": len(sessions)})
-        return JSONResponse({"status": "unavailable", "reason": "the engine is loading or has stopped; the log says which"}, 503)
+            return JSONResponse({"status": "ready", "model": engine.info.model, "sessions": everywhere.total})
+        return JSONResponse(
+            {"status": "unavailable", "reason": "the engine is loading, or has stopped and is started again; the log says which"}, 503
+        )
 
     @app.get("/v1/models")
     async def models(request: Request) -> JSONResponse:
@@ -75,7 +88,7 @@ def create_app(settings: Settings, engine: EngineClient) -> FastAPI:
         if not engine.healthy:
             await websocket.close(1013, "the model is not ready: try again")
             return
-        if len(sessions) >= settings.max_sessions:
+        if everywhere.total >= settings.max_sessions:
             await websocket.close(1013, f"busy: {settings.max_sessions} sessions are open, try again")
             return
         extended = "omni" in websocket.query_params.get("extensions", "").split(",")
@@ -90,10 +103,12 @@ def create_app(settings: Settings, engine: EngineClient) -> FastAPI:
             start=start,
         )
         sessions.add(connection)
+        everywhere.here(len(sessions))
         try:
             await connection.run()
         finally:
             sessions.discard(connection)
+            everywhere.here(len(sessions))
 
     add_http_faces(app, settings, engine, keys, client_secrets)
     if settings.page is not None:

@@ -27,7 +27,8 @@ class Settings:
     tls_cert: Path | None = None  #: a certificate (and its chain) in PEM: the server speaks https and wss
     tls_key: Path | None = None  #: its key
     tls_self_signed: bool = False  #: or with a certificate of its own making
-    max_sessions: int = 64  #: connections at once; one more is closed with 1013
+    gateways: int = 1  #: processes that connections are spread over, in front of one engine process
+    max_sessions: int = 64  #: connections at once, of all gateways together; one more is closed with 1013
     slots: int = 8  #: responses made at once
     queue: int = 32  #: responses that may wait for a slot
     session_s: float = 3600.0  #: longest session
@@ -52,6 +53,15 @@ class Settings:
             except ValueError:
                 raise ConfigError(f"{PREFIX}{field.name.upper()}={text!r}: expected a value of type {kind.__name__.strip('_')}") from None
         return cls(**values)
+
+    def to_environment(self) -> dict[str, str]:
+        """What `from_environment` reads these settings from."""
+        values = dataclasses.asdict(self)
+        return {PREFIX + name.upper(): "" if value is None else str(value) for name, value in values.items()}
+
+    def __post_init__(self) -> None:
+        if self.gateways < 1:
+            raise ConfigError(f"{self.gateways} gateways can't serve: use 1 or more")
 
 
 def _flag(text: str) -> bool:

@@ -31,6 +31,7 @@ _OPTIONS = (
     "tls_cert",
     "tls_key",
     "tls_self_signed",
+    "gateways",
     "max_sessions",
     "slots",
 )
@@ -48,7 +49,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="serve https and wss with this certificate (PEM, its chain included)")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the certificate's key (PEM, not encrypted)")
     parser.add_argument("--tls-self-signed", action="store_true", default=None, help="... with a certificate made for this machine, and kept")
-    parser.add_argument("--max-sessions", type=int, metavar="N", help="connections at once; default: 64")
+    parser.add_argument("--gateways", type=int, metavar="N", help="processes that connections are spread over; default: 1")
+    parser.add_argument("--max-sessions", type=int, metavar="N", help="connections at once, in all gateways together; default: 64")
     parser.add_argument("--slots", type=int, metavar="N", help="answers made at once; more wait; default: 8")
     parser.add_argument("--open", action="store_true", help="open the page in this machine's browser once the server is ready")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: %(default)s")

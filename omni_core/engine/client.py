@@ -61,8 +61,6 @@ from omni_core.errors import AudioError, EngineBusy, EngineClosed, EngineError, 
 from omni_core.tokens import Task
 
 if TYPE_CHECKING:
-    import torch
-
     from omni_core.checkpoint import Bundle
     from omni_core.engine.worker import Worker
 
@@ -95,7 +93,6 @@ class EngineClient:
         source: str | Path | Bundle,
         *,
         device: str = "auto",
-        dtype: torch.dtype | None = None,
         config: EngineConfig | None = None,
         threads: int | None = None,
     ) -> EngineClient:
@@ -106,7 +103,7 @@ class EngineClient:
         from omni_core.engine.worker import Worker, load_engine  # bring the tensors with them
 
         client = cls(config or EngineConfig())
-        client._worker = Worker(lambda: load_engine(source, device, dtype, client._config, threads), client._receive)
+        client._worker = Worker(lambda: load_engine(source, device, client._config, threads), client._receive)
         return client
 
     @classmethod

@@ -27,7 +27,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from omni_core.config import EngineConfig
+from omni_core.config import EngineConfig, from_dict
 from omni_core.engine.link import BEAT_S, keep_alive
 from omni_core.engine.messages import (
     Beat,
@@ -235,10 +235,10 @@ def _by_client(events: Events) -> dict[int, Events]:
 def _run(spec: dict[str, Any], lifeline: Lifeline, ports: list[Clients]) -> None:
     from omni_core.engine.worker import as_exception, load_engine, serve  # seconds, in which the parent wants to hear of us
 
-    engine = load_engine(spec["source"], spec["device"], None, EngineConfig(**spec["config"]), spec["threads"])
+    engine = load_engine(spec["source"], spec["device"], from_dict(EngineConfig, spec["config"], "config"), spec["threads"])
     port = Clients(spec["address"], lifeline.fileno())
     ports.append(port)
-    lifeline.ready()
+    lifeline.ready(engine.info.model)
     try:
         serve(engine, port)
         port.publish(Died(None))

@@ -40,7 +40,7 @@ class Supervised:
         """name: for people. command: gets the lifeline's descriptor as its last argument. fds: that it inherits. environment: None: this one's."""
         self._name, self._command, self._fds, self._environment, self._hang_s = name, command, fds, environment, hang_s
         self._task: asyncio.Task[None] | None = None
-        self._ready: asyncio.Future[None] | None = None
+        self._ready: asyncio.Future[str] | None = None
         self._closing = asyncio.Event()
         self._lifeline: asyncio.StreamWriter | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -55,10 +55,15 @@ class Supervised:
         self._ready = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._keep_alive(self._ready))
 
-    async def ready(self) -> None:
-        """Wait until it has been ready once. Raises what its first life failed with: after that there is no second."""
+    async def ready(self) -> str:
+        """Wait until it has been ready once; what it called itself then. Raises what its first life failed with: after that there is no second."""
         assert self._ready is not None, "start() comes first"
-        await asyncio.shield(self._ready)
+        return await asyncio.shield(self._ready)
+
+    async def ended(self) -> None:
+        """Wait until there will be no further life."""
+        assert self._task is not None, "start() comes first"
+        await asyncio.shield(self._task)
 
     async def close(self, quick: bool = False) -> None:
         """End it, in order unless `quick`, and wait until it has ended."""
@@ -67,7 +72,7 @@ class Supervised:
             return
         if self._lifeline is not None:
             self._lifeline.close()
-        if not quick:
+        if not quick and self._ready is not None and self._ready.done():  # before that there is nothing to end in order
             await asyncio.wait({self._task}, timeout=_END_S)
         self._kill()
         await self._task
@@ -77,7 +82,7 @@ class Supervised:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
-    async def _keep_alive(self, ready: asyncio.Future[None]) -> None:
+    async def _keep_alive(self, ready: asyncio.Future[str]) -> None:
         clock, deaths = asyncio.get_running_loop().time, 0
         while True:
             begun = clock()
@@ -95,7 +100,7 @@ class Supervised:
                 async with asyncio.timeout(pause_s):
                     await self._closing.wait()
 
-    async def _live(self, ready: asyncio.Future[None]) -> OmniError:
+    async def _live(self, ready: asyncio.Future[str]) -> OmniError:
         """One life: why it ended."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -127,7 +132,7 @@ class Supervised:
             status = await process.wait()
         return failure or EngineClosed(f"the process ended with status {status}")
 
-    async def _follow(self, reader: asyncio.StreamReader, ready: asyncio.Future[None]) -> OmniError | None:
+    async def _follow(self, reader: asyncio.StreamReader, ready: asyncio.Future[str]) -> OmniError | None:
         """Until the other end closes: what it said was its end."""
         failure = None
         while True:
@@ -136,10 +141,10 @@ class Supervised:
             if not line.endswith(b"\n"):
                 return failure
             fact = json.loads(line)
-            if fact == "ready" and not ready.done():
-                ready.set_result(None)
-            elif isinstance(fact, list):
-                failure = unpack_error(*fact)
+            if "ready" in fact and not ready.done():
+                ready.set_result(fact["ready"])
+            if "failed" in fact:
+                failure = unpack_error(*fact["failed"])
 
 
 class Lifeline:
@@ -153,17 +158,17 @@ class Lifeline:
         """For poll and select."""
         return self.socket.fileno()
 
-    def ready(self) -> None:
-        """Everything works."""
-        self._say("ready")
+    def ready(self, name: str) -> None:
+        """Everything works; `name` is for people."""
+        self._say({"ready": name})
 
     def failed(self, error: BaseException) -> None:
         """It ends for this reason."""
-        self._say(pack_error(error))
+        self._say({"failed": pack_error(error)})
 
     def beat(self) -> None:
         """It lives."""
-        self._say("beat")
+        self._say({})
 
     def _say(self, fact: object) -> None:
         with contextlib.suppress(OSError):  # a parent that stands still or has gone

@@ -25,7 +25,7 @@ from omni_core.engine.client import EngineClient
 from omni_core.models import OmniModel
 from omni_core.tokens import Tokenizer
 from server.app import create_app
-from server.main import uvicorn_config
+from server.gateway import uvicorn_config
 from server.settings import Settings
 from tests.session.harness import base64_audio, check
 

@@ -19,19 +19,19 @@ from tests.server.conftest import Server, Start
 NOW = 1_000_000.5
 
 
-def test_a_secret_opens_sessions_until_it_expires() -> None:
-    secrets = ClientSecrets()
+def test_a_secret_opens_sessions_of_every_gateway_until_it_expires(tmp_path: Path) -> None:
+    secrets, others = ClientSecrets(tmp_path), ClientSecrets(tmp_path)
     secret = secrets.create({"instructions": "Be brief"}, 60, NOW)
     assert secret.value.startswith("ek_")
     assert secret.expires_at == 1_000_060
-    for _ in range(2):
-        assert secrets.find(["other", secret.value], NOW + 59) is secret
+    for gateway in (secrets, others):
+        assert gateway.find(["other", secret.value], NOW + 59) == secret
     assert secrets.find([secret.value], NOW + 60) is None
     assert secrets.find(["ek_guessed"], NOW) is None
 
 
-def test_only_so_many_are_held_and_the_expired_make_room() -> None:
-    secrets = ClientSecrets(limit=2)
+def test_only_so_many_are_held_and_the_expired_make_room(tmp_path: Path) -> None:
+    secrets = ClientSecrets(tmp_path, limit=2)
     first = secrets.create({}, 10, NOW)
     secrets.create({}, 60, NOW)
     with pytest.raises(ProtocolError) as full:
@@ -39,7 +39,9 @@ def test_only_so_many_are_held_and_the_expired_make_room() -> None:
     assert full.value.code == "too_many_client_secrets"
     third = secrets.create({}, 60, NOW + 10)
     assert secrets.find([first.value], NOW + 10) is None
-    assert secrets.find([third.value], NOW + 10) is third
+    assert secrets.find([third.value], NOW + 10) == third
+    secrets.create({}, 60, NOW + 100)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_keys_are_presented_in_a_header_or_in_subprotocols() -> None:
