@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,7 +84,7 @@ def _per_s(amount: float, found: Round) -> float:
 def tables(load: Load) -> Iterator[Table]:
     """A row for each round."""
     rounds = load.ordered
-    ms, number, share = Unit.MS, Unit.NUMBER, Unit.SHARE
+    number, share = Unit.NUMBER, Unit.SHARE
 
     def table(title: str, columns: Sequence[tuple[str, Unit | None]], rows: Sequence[tuple[Cell, ...]], note: str) -> Table:
         named = (("users", number), *columns)
@@ -91,9 +92,9 @@ def tables(load: Load) -> Iterator[Table]:
         return Table(title, tuple(name for name, _ in named), listed, tuple(unit for _, unit in named), note)
 
     yield table(
-        "How steadily: chunks of answers against the moment they were needed",
+        "How steadily: chunks of answers against the moment they were needed, ms",
         (
-            *(("at once", number), ("chunks", number), ("lateness p50", ms), ("p95", ms), ("p99", ms), ("max", ms)),
+            *(("at once", number), ("chunks", number), ("lateness p50", number), ("p95", number), ("p99", number), ("max", number)),
             *(("late", share), ("answers late", share), ("dry", number)),
         ),
         [
@@ -112,10 +113,10 @@ def tables(load: Load) -> Iterator[Table]:
         "10 ms late, which can be heard.",
     )
     yield table(
-        "How soon: time to the first audio",
+        "How soon: time to the first audio, ms",
         (
-            *(("answers", number), ("client p50", ms), ("p95", ms), ("p99", ms)),
-            *(("server p50", ms), ("p95", ms), ("p99", ms)),
+            *(("answers", number), ("client p50", number), ("p95", number), ("p99", number)),
+            *(("server p50", number), ("p95", number), ("p99", number)),
         ),
         [
             (found.total.counts[Count.ANSWERS], *_percentiles(found.total.ttfa, 50, 95, 99), *_percentiles(found.total.server_ttfa, 50, 95, 99))
@@ -126,8 +127,8 @@ def tables(load: Load) -> Iterator[Table]:
     )
     if any(found.total.counts[Count.INTERRUPTED] or found.total.counts[Count.NOT_INTERRUPTED] for found in rounds):
         yield table(
-            "Interruptions by voice",
-            (("interrupted", number), ("went on", number), ("to silence p50", ms), ("p95", ms), ("max", ms)),
+            "Interruptions by voice, ms",
+            (("interrupted", number), ("went on", number), ("to silence p50", number), ("p95", number), ("max", number)),
             [
                 (
                     found.total.counts[Count.INTERRUPTED],
@@ -142,7 +143,7 @@ def tables(load: Load) -> Iterator[Table]:
         "What it gave, and what it took",
         (
             *(("answers/s", number), ("audio s/s", number), ("server cores", number), ("GPU", share), ("GPU MiB", number)),
-            *(("users’ cores", number), ("users late p99", ms)),
+            *(("users’ cores", number), ("users late p99, ms", number)),
         ),
         [
             (
@@ -151,7 +152,7 @@ def tables(load: Load) -> Iterator[Table]:
                 _rounded(found.server_cores),
                 *(found.usage.busiest_gpu or (None, None)),
                 _rounded(found.generator_cores),
-                found.total.lag.percentile(99),
+                _rounded(found.total.lag.percentile(99)),
             )
             for found in rounds
         ],
@@ -166,8 +167,10 @@ def tables(load: Load) -> Iterator[Table]:
     )
 
 
-def _percentiles(measured: Distribution, *percents: float) -> tuple[float | None, ...]:
-    return tuple(measured.percentile(percent) for percent in percents)
+def _percentiles(measured: Distribution, *percents: float) -> tuple[int | None, ...]:
+    """Whole milliseconds."""
+    times = (measured.percentile(percent) for percent in percents)
+    return tuple(None if each is None else math.ceil(each) for each in times)
 
 
 def _share(part: int, whole: int) -> float | None:

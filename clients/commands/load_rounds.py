@@ -88,7 +88,7 @@ def show(console: Console, load: Load) -> None:
     for found in load.ordered:
         for words, count in found.total.problems.most_common():
             console.print(f"{found.plan.users} users: {count} x {words}", style="yellow", markup=False)
-        if found.warning:
-            console.print(f"{found.plan.users} users: {found.warning}", style="yellow", markup=False)
+        for words in filter(None, ("stopped early" if found.stopped else None, found.warning)):
+            console.print(f"{found.plan.users} users: {words}", style="yellow", markup=False)
     if len(load.rounds) > 1:
         console.print(f"[bold]{load.most} users[/bold] were served without a late chunk (99 %), and without trouble")

@@ -132,3 +132,15 @@ class Tally:
         """Reads it back."""
         times = {name: Distribution.from_json(data[name]) for name in _DISTRIBUTIONS}
         return cls(**times, **{name: data[name] for name in _SUMS}, counts=Counter(data["counts"]), problems=Counter(data["problems"]))
+
+
+@dataclass
+class Ledger:
+    """Where all users of a process write."""
+
+    tally: Tally = field(default_factory=Tally)
+
+    def take(self) -> Tally:
+        """All since it was taken last."""
+        taken, self.tally = self.tally, Tally()
+        return taken

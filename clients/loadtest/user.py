@@ -5,23 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from clients.errors import ClientError
-from clients.loadtest.ear import Heard, read
+from clients.loadtest.ear import ANTICIPATION_S, Ear, Heard, read
 from clients.loadtest.microphone import Microphone
 from clients.loadtest.plan import Scenario
 from clients.loadtest.speech import CHUNK_S, STORIES, Spoken
-from clients.loadtest.tally import Count, Tally
-from clients.python.audio import RATE
+from clients.loadtest.tally import Count, Ledger
 from clients.python.client import connection_closed, open_socket
 
-ANTICIPATION_S = 0.2  #: a turn that ends no earlier than this before the last faint sound of a question is all of it
 PATIENCE_S = 30.0  #: an answer that has not begun by then never will
 LONGEST_S = 120.0  #: no answer lasts longer
 MISS_S = 1.5  #: an answer that goes on so long after it was talked into was not interrupted
@@ -36,18 +32,6 @@ _TURNS = {"type": "server_vad", "silence_duration_ms": 200}
 _SESSION = json.dumps({"type": "session.update", "session": {"type": "realtime", "audio": {"input": {"turn_detection": _TURNS}}}}).encode()
 
 
-@dataclass
-class Ledger:
-    """Where all users of a process write."""
-
-    tally: Tally = field(default_factory=Tally)
-
-    def take(self) -> Tally:
-        """All since it was taken last."""
-        taken, self.tally = self.tally, Tally()
-        return taken
-
-
 class _HangUp(Exception):
     """This user gives up on this connection, and calls again."""
 
@@ -59,10 +43,7 @@ class User:
         self._number, self._scenario, self._questions = number, scenario, questions
         self._ledger, self._rng = ledger, rng
         self._socket: ClientConnection | None = None
-        self._news = asyncio.Event()
-        self._answer: Heard | None = None  # the newest
-        self._asked_at: float | None = None  # of a question whose answer has not been heard yet
-        self._refused_at = float("-inf")  # by an error event
+        self._ear = Ear(ledger)
         self.settled = asyncio.Event()  #: connected, or refused
 
     @property
@@ -72,7 +53,7 @@ class User:
 
     def hears(self, now: float) -> bool:
         """An answer is being played."""
-        return self._answer is not None and self._answer.plays(now)
+        return self._ear.answer is not None and self._ear.answer.plays(now)
 
     async def call(self, url: str, api_key: str | None, doors: asyncio.Semaphore, begin: asyncio.Event) -> bool:
         """Connect as soon as `doors` lets it, wait for `begin`, and talk until the connection ends; True: this user would call again."""
@@ -85,7 +66,7 @@ class User:
             except ClientError as error:
                 self._ledger.tally.problem(Count.REFUSED, str(error))
                 return False
-            self._socket, self._answer = socket, None
+            self._socket, self._ear = socket, Ear(self._ledger)
             self._ledger.tally.counts[Count.CONNECTED] += 1
             self.settled.set()
             return await self._converse(socket, begin)
@@ -99,7 +80,7 @@ class User:
         again = False
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen(socket))
+                group.create_task(self._ear.listen(socket))
                 await begin.wait()
                 if self._scenario is Scenario.SPEAK:
                     await self._type()
@@ -141,7 +122,7 @@ class User:
         while True:
             question = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": STORIES[turn % len(STORIES)]}]}
             turn += 1
-            self._asked_at = asyncio.get_running_loop().time()
+            self._ear.asked_at = asyncio.get_running_loop().time()
             await self._send(json.dumps({"type": "response.create", "response": {"conversation": "none", "input": [question]}}).encode())
             answer = await self._answered()
             if answer is None or answer.player.started is None:
@@ -153,27 +134,27 @@ class User:
         """Say any question; gives when its speech begins and ends."""
         spoken = self._rng.choice(self._questions)
         begins = microphone.say(spoken)
-        self._asked_at = begins + spoken.end_s
+        self._ear.asked_at = begins + spoken.end_s
         return begins + spoken.onset_s, begins + spoken.end_s
 
     async def _answered(self) -> Heard | None:
         """The answer to what was asked last, once something of it is heard or it is done without; None: there was no answer."""
-        assert self._asked_at is not None
-        since = self._asked_at - ANTICIPATION_S
+        assert self._ear.asked_at is not None
+        since = self._ear.asked_at - ANTICIPATION_S
 
         def answered() -> bool:
-            answer = self._answer
+            answer = self._ear.answer
             known = answer is not None and answer.created_at >= since and (answer.player.started is not None or answer.done)
-            return known or self._refused_at >= since
+            return known or self._ear.refused_at >= since
 
-        if not await self._until(answered, since + PATIENCE_S):
+        if not await self._ear.until(answered, since + PATIENCE_S):
             self._ledger.tally.problem(Count.UNANSWERED, f"no answer within {PATIENCE_S:g} s of a question")
             raise _HangUp
-        return None if self._refused_at >= since else self._answer
+        return None if self._ear.refused_at >= since else self._ear.answer
 
     async def _hear_out(self, answer: Heard) -> None:
         """Wait until it has been played to its end, or was cut."""
-        if not await self._until(lambda: answer.done or answer.cut_at is not None, answer.created_at + LONGEST_S):
+        if not await self._ear.until(lambda: answer.done or answer.cut_at is not None, answer.created_at + LONGEST_S):
             self._ledger.tally.problem(Count.FAILED, f"an answer was not done within {LONGEST_S:g} s")
             raise _HangUp
         ends = answer.player.ends()
@@ -188,7 +169,7 @@ class User:
         if not answer.plays(loop.time()):
             return answer
         onset, end = self._ask(microphone)
-        await self._until(lambda: answer.cut_at is not None, end + MISS_S)
+        await self._ear.until(lambda: answer.cut_at is not None, end + MISS_S)
         ends = answer.player.ends()
         if answer.cut_at is not None and answer.cut_at >= onset:
             self._ledger.tally.counts[Count.INTERRUPTED] += 1
@@ -196,73 +177,6 @@ class User:
         elif ends is not None and ends > end + MISS_S:
             self._ledger.tally.counts[Count.NOT_INTERRUPTED] += 1
         return await self._answered()
-
-    async def _until(self, condition: Callable[[], bool], at: float) -> bool:
-        """Wait until it holds, or that time has come; gives whether it holds."""
-        try:
-            async with asyncio.timeout_at(at):
-                while not condition():
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            return condition()
-        return True
-
-    # -- what they hear
-
-    async def _listen(self, socket: ClientConnection) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            message = await socket.recv(decode=False)
-            heard, now = read(message), loop.time()
-            if isinstance(heard, int):
-                self._hear(heard, now)
-            elif heard is not None:
-                await self._take(heard, now)
-                self._news.set()
-
-    def _hear(self, samples: int, now: float) -> None:
-        answer, tally = self._answer, self._ledger.tally
-        if answer is None or answer.cut_at is not None:
-            return  # stock clients drop what comes after they were told to stop
-        underruns = answer.player.underruns
-        lateness = answer.push(samples, now)
-        tally.audio_s += samples / RATE
-        if lateness is None:
-            if self._asked_at is not None and answer.created_at >= self._asked_at - ANTICIPATION_S:
-                tally.ttfa.add(now - self._asked_at)
-            self._news.set()
-        else:
-            tally.lateness.add(lateness)
-            tally.counts[Count.UNDERRUNS] += answer.player.underruns - underruns
-
-    async def _take(self, event: dict[str, Any], now: float) -> None:
-        tally = self._ledger.tally
-        match event["type"]:
-            case "response.created":
-                self._answer = Heard(now)
-            case "response.done" if self._answer is not None:
-                self._end(self._answer, event["response"], now)
-            case "input_audio_buffer.speech_started" if self._answer is not None and self._answer.plays(now):
-                self._answer.cut_at = now
-            case "omni.response.timings" if event.get("server_ttfa_ms") is not None:
-                tally.server_ttfa.add(event["server_ttfa_ms"] / 1000)
-            case "error":
-                self._refused_at = now
-                tally.problem(Count.FAILED, f"the server says: {event['error'].get('message')}")
-            case _:
-                pass
-
-    def _end(self, answer: Heard, response: dict[str, Any], now: float) -> None:
-        answer.done, tally = True, self._ledger.tally
-        if response["status"] == "cancelled" and answer.plays(now):
-            answer.cut_at = now
-        if response["status"] == "failed":
-            error = (response.get("status_details") or {}).get("error") or {}
-            tally.problem(Count.BUSY if error.get("code") == "server_busy" else Count.FAILED, f"an answer failed: {error.get('message')}")
-        elif answer.player.started is not None:
-            tally.counts[Count.ANSWERS] += 1
-            tally.counts[Count.LATE_ANSWERS] += answer.late > 0
 
 
 async def _greeting(socket: ClientConnection) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 _LISTENING = "0A"  # the state of a socket, in /proc/net/tcp
+_PERIOD_S = 1.0
 _GPU = ("nvidia-smi", "--query-gpu=index,utilization.gpu,memory.used", "--format=csv,noheader,nounits", "-l", "1")
 
 
@@ -31,41 +32,48 @@ class Usage:
 
 
 class Watch:
-    """Of the server at a URL. `with`-less and cheap: `read` whenever there is time."""
+    """Of the server at a URL."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._port = parts.port or {"ws": 80, "wss": 443}.get(parts.scheme, 0)
         self._here = _is_here(parts.hostname or "")
-        self._cpu: dict[int, float] = {}  # s of each process when it was last seen
+        self._before: dict[int, float] = {}  # s of each process when it was first seen
+        self._cpu: dict[int, float] = {}  # and last
         self._holders: set[int] = set()
         self.usage = Usage()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The GPU is watched inside the block; processor time counts from here."""
+        """It is watched inside the block."""
+        if not self._here:
+            yield
+            return
         self._read_cpu()
-        before = self.usage.cpu_s
-        gpu = asyncio.create_task(self._read_gpu()) if self._here else None
+        tasks = [asyncio.create_task(self._keep_reading()), asyncio.create_task(self._read_gpu())]
         try:
             yield
         finally:
-            if gpu is not None:
-                gpu.cancel()
-                await asyncio.wait((gpu,))
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             self._read_cpu()
-            if before is not None and self.usage.cpu_s is not None:
-                self.usage.cpu_s -= before
+
+    async def _keep_reading(self) -> None:
+        while True:  # not only at the end: a server that dies takes its figures with it
+            await asyncio.sleep(_PERIOD_S)
+            self._read_cpu()
 
     def _read_cpu(self) -> None:
-        if not self._here or not Path("/proc/net/tcp").exists():
+        if not Path("/proc/net/tcp").exists():
             return
         self._holders = self._holders or _listening_on(self._port)
         for pid in _with_children(self._holders):
             with contextlib.suppress(OSError):
                 self._cpu[pid] = _cpu_s(pid)
+                self._before.setdefault(pid, self._cpu[pid])
         if self._cpu:
-            self.usage.cpu_s = sum(self._cpu.values())
+            self.usage.cpu_s = sum(self._cpu.values()) - sum(self._before.values())
 
     async def _read_gpu(self) -> None:
         try:

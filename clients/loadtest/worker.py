@@ -21,7 +21,8 @@ from typing import Any
 from clients.errors import ClientError
 from clients.loadtest.plan import Plan, Scenario
 from clients.loadtest.speech import Spoken
-from clients.loadtest.user import SPREAD_S, Ledger, User
+from clients.loadtest.tally import Ledger
+from clients.loadtest.user import SPREAD_S, User
 
 CONNECT_S = 45.0  #: for all users to be connected, or refused
 STAY_S = 20.0  #: of a visitor in `Scenario.MIXED`, on average
