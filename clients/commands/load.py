@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print, report. 0; 1 when the server was lost; 130 when stopped."""
+    """Measure, print, report. 0, or 130 when stopped. ClientError after the figures when the server was lost."""
     from rich.console import Console
 
     from clients.commands.load_figures import Load
