@@ -121,7 +121,7 @@ def _round(found: Round) -> str:
         for name, total in (("connected", "online_s"), ("hearing answers", "speaking_s"))
     ]
     plots = [
-        Lines("Lateness of chunks over time", "s", [line("p50", 50), line("p99", 99), line("max", 100)], Unit.MS, late_above=True).draw(),
+        Lines("Lateness of chunks over time", "s", [line("p50", 50), line("p95", 95), line("max", 100)], Unit.MS, late_above=True).draw(),
         Lines("Users over time", "s", users, Unit.NUMBER).draw(),
         *_histograms((("Time to the first audio, client", found.total.ttfa), ("Time to the first audio, server", found.total.server_ttfa))),
         *_histograms((("Onset of an interruption to silence", found.total.stop),)),

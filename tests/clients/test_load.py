@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import time
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -17,6 +20,7 @@ from clients.loadtest.plan import Plan, Scenario
 from clients.loadtest.run import Moment, Round, run
 from clients.loadtest.search import search
 from clients.loadtest.tally import Count, Distribution, Tally
+from clients.loadtest.watch import Watch
 from server.protocol import server_events as events
 from server.protocol.wire import serialise
 
@@ -122,3 +126,20 @@ async def test_a_server_that_goes_away_is_an_error_with_figures() -> None:
     assert 0.2 < found.seconds < 10
     with pytest.raises(ClientError, match="no server answers there"):
         await run(Plan(url, Scenario.SPEAK, 3, 60.0), 2, lambda second: None, asyncio.Event())
+
+
+async def test_what_a_server_here_uses_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho '0, 40, 1000'\necho '0, 60, 1200'\necho '1, 10, 5000'\nexec sleep 60\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    async with serve(lambda socket: socket.wait_closed(), "127.0.0.1", 0) as server:
+        watch = Watch(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/realtime")
+        async with watch.running():
+            began = time.process_time()
+            while time.process_time() < began + 0.3:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+    assert watch.usage.cpu_s == pytest.approx(0.35, abs=0.15)  # the server is this process
+    assert watch.usage.busiest_gpu == (0.5, 1200)
+    async with Watch("ws://elsewhere.example/v1/realtime").running():
+        pass  # nothing to be read, nothing to be done
