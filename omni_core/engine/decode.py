@@ -98,7 +98,7 @@ class DecodeStep:
         steps, ended = self.steps[batch.slots], self.text_ended[batch.slots]
         logits = self._model.text_logits(hidden[batch.text_at])  # [N, text_rows]
         text = greedy(logits) if sampling is None else sample(logits[:, None], sampling, steps, TEXT_STREAM, batch.candidates)[:, 0]
-        text = torch.where(ended, self._pad_t, text)
+        text = text.masked_fill(ended, self._pad_t)
         ends = text == self._eot
         if not self._force_delay:
             ends &= steps > 0
@@ -114,7 +114,7 @@ class DecodeStep:
         silent = ~self.speaks[slots].unsqueeze(-1)
         if self._force_delay:
             silent = silent | (steps.unsqueeze(-1) <= self._layers)
-        return torch.where(silent, self._pad_a, audio)
+        return audio.masked_fill(silent, self._pad_a)
 
     def _margins(self, hidden: Tensor) -> Tensor:
         return margins(self._model, hidden) if len(hidden) else torch.zeros(0, device=self.device)

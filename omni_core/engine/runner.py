@@ -92,6 +92,7 @@ class Runner:
         self._step = DecodeStep(model, self._cache, slots, end_of_turn=end_of_turn, force_delay=force_delay)
         self._graphs: StepGraphs | None = None
         self._judges = end_of_turn is not None
+        self._every_row = torch.arange(rows, device=self.device)  # there, so that to name one waits for no copy
         self._prompts: dict[int, _Prompt] = {}  # by slot, while they are read
         self._paired = np.zeros(slots, bool)  # by slot: two rows
         self._speaks = np.zeros(slots, bool)
@@ -139,7 +140,7 @@ class Runner:
         start, end = prompt.done, min(prompt.done + positions, prompt.x.shape[1])
         if end > start:
             at = torch.arange(start, end, device=self.device)[None]
-            self.model(prompt.x[:, start:end], at, self._cache, torch.tensor([audio_row], device=self.device), end)
+            self.model(prompt.x[:, start:end], at, self._cache, self._every_row[audio_row : audio_row + 1], end)
         prompt.done = end
         if end < prompt.x.shape[1]:
             return False

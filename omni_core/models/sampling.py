@@ -70,7 +70,7 @@ def sample(logits: Tensor, sampling: Sampling, steps: Tensor, first_stream: int 
     most: the largest of the rows' `candidates`, or more, which changes nothing but the work.
     """
     temperature = sampling.temperature[:, None, None]
-    scaled = logits.float() / torch.where(temperature > 0, temperature, 1.0)  # [R, K, V]
+    scaled = logits.float() / temperature.masked_fill(temperature == 0, 1.0)  # [R, K, V]
     race = scaled - _exponential(sampling.seed, steps, first_stream, scaled).log_()  # log(p / E), but for a constant
     drawn = race.argmax(-1)
     if most > 0:

@@ -150,10 +150,10 @@ def make_bundle(model: Any, **parts: Any) -> Any:
     return SimpleNamespace(model=model, name="tiny", **(every | trained | parts))
 
 
-def make_model() -> OmniModel:
+def make_model(config: ModelConfig = CONFIG) -> OmniModel:
     """A real model whose logits are spread enough that greedy choices are not ties."""
     torch.manual_seed(3)
-    model = OmniModel(CONFIG).eval()
+    model = OmniModel(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:
