@@ -250,6 +250,10 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigError(f"{where}: expected names with values, got {value!r}")
         return {name: _read(typing.get_args(kind)[1], item, f"{where}.{name}") for name, item in value.items()}
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        if value not in list(kind):
+            raise ConfigError(f"{where}: must be one of {', '.join(kind)}, got {value!r}")
+        return kind(value)
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:

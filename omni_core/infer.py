@@ -13,8 +13,8 @@ import torch
 
 from omni_core.api import Answer, History, Omni, load, parse_task
 from omni_core.audio import write_wav
+from omni_core.checkpoint.precision import default_threads
 from omni_core.config import SamplingParams
-from omni_core.engine.worker import default_threads
 from omni_core.errors import AudioError, TaskError, TextError
 
 
@@ -76,7 +76,7 @@ def run_infer(
     begin = time.perf_counter()
     omni = load(model, device, dtype)
     if omni.bundle.model.device.type == "cpu":
-        torch.set_num_threads(default_threads(omni.bundle))
+        torch.set_num_threads(default_threads(omni.bundle.model))
     load_s = time.perf_counter() - begin
     answer = omni.generate(asked, audio=audio, image=image, text=text, history=turns, sampling=sampling, max_steps=max_steps)
     if out is not None and answer.audio is not None:

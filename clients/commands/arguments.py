@@ -31,6 +31,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default: auto")
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """--precision. Values: `omni_core.config.Precision`."""
+    choices = ("auto", "float32", "bf16", "int8")
+    parser.add_argument("--precision", choices=choices, default="auto", help="the model calculates in; default: auto, on a CPU the fastest")
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clients.commands.arguments import add_command, add_json, add_model, print_json
+from clients.commands.arguments import add_command, add_json, add_model, add_precision, print_json
 
 if TYPE_CHECKING:
     from omni_core.evaluation.results import Evaluation, Suite
@@ -40,6 +40,7 @@ def add(commands: Any) -> None:
     everything = "all: these but duplex, which takes real time, and the sound of the answers"
     parser.add_argument("suite", choices=(*ABOUT, "all"), help=f"{suites}; {everything}")
     add_model(parser)
+    add_precision(parser)
     parser.add_argument(
         "--manifest",
         type=Path,
@@ -106,18 +107,15 @@ class _Found:
 
 def _questions(args: argparse.Namespace) -> _Found:
     """The suites that ask a model in this process."""
-    import torch
     from rich.console import Console
     from rich.progress import track
 
     from clients.commands.demo import QUESTIONS
-    from omni_core.checkpoint import load_bundle
-    from omni_core.engine.worker import default_threads
+    from omni_core.checkpoint.precision import load_to_serve
+    from omni_core.config import Precision
     from omni_core.evaluation.suites import SUITES, Setting, evaluate
 
-    bundle = load_bundle(args.model, args.device)
-    if bundle.model.device.type == "cpu":
-        torch.set_num_threads(default_threads(bundle))
+    bundle, _ = load_to_serve(args.model, args.device, Precision(args.precision))
     bar = Console(stderr=True)
     setting = Setting(
         bundle,

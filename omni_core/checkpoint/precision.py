@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import cast
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from omni_core.checkpoint.bundle import Bundle
+from omni_core.checkpoint.load import load_bundle, pick_device
 from omni_core.config import Precision
 from omni_core.encoders.whisper import WhisperEncoder
 from omni_core.errors import ConfigError
@@ -25,10 +27,27 @@ _CONVERT: dict[Precision, Callable[[nn.Module], object]] = {
     Precision.BFLOAT16: lambda module: module.bfloat16(),
     Precision.INT8: int8.quantise,
 }
+_LARGE = 100_000_000  # parameters
 _MEASURED_LAYERS = 8  # of the released size 100 MB in 8 bits, more than caches hold
 _MEASURED_ROWS = 2  # of one user
 _TRIES = 4
 _WORTH_IT = 1.2  # times faster than the one before, or the more exact one stays
+
+
+def load_to_serve(source: str | os.PathLike[str], device: str, precision: Precision, threads: int | None = None) -> tuple[Bundle, Precision]:
+    """`load_bundle`, in this precision, and which that is; on a CPU this process's number of threads is set for it (None: `default_threads`).
+
+    Raises what `load_bundle` and `serve_in` raise.
+    """
+    bundle = load_bundle(source, device, dtype_for(precision, pick_device(device)))
+    if bundle.model.device.type == "cpu":
+        torch.set_num_threads(threads or default_threads(bundle.model))
+    return bundle, serve_in(bundle, precision)
+
+
+def default_threads(model: OmniModel) -> int:
+    """Threads of one operation: a small model's are too short to share, a large one's are bound by memory, which two cores reach."""
+    return 1 if sum(p.numel() for p in model.parameters()) < _LARGE else 2
 
 
 def dtype_for(precision: Precision, device: torch.device) -> torch.dtype:

@@ -36,7 +36,7 @@ _NANO_CODEC = CausalCodecConfig(
     codes=1024, code_dim=8, mels=80, encoder_width=192, encoder_layers=3, latent=64, decoder_width=256, frame_layers=2, decoder_layers=6,
     expansion=2, fft=1024, hop=256, delay=512,
 )  # fmt: skip
-_FULL = ModelConfig(
+FULL = ModelConfig(
     name="random:full",
     layout=RELEASED,
     backbone=BackboneConfig(24, 896, 14, 2, 64, 4864, rope_base=1e6, norm_eps=1e-6, max_positions=2048),
@@ -62,7 +62,7 @@ def random_bundle(source: str, device: torch.device, dtype: torch.dtype | None =
             case "random:nano":
                 model, ear, codec = OmniModel(_NANO), ChunkedEncoder(_NANO_EAR), CausalCodec(_NANO_CODEC)
             case "random:full":
-                model, ear, codec = OmniModel(_FULL), WhisperEncoder(_WHISPER_SMALL), SnacCodec(SNAC(**_SNAC_24KHZ))
+                model, ear, codec = OmniModel(FULL), WhisperEncoder(_WHISPER_SMALL), SnacCodec(SNAC(**_SNAC_24KHZ))
                 eye = ClipVision(_CLIP_B32).eval().requires_grad_(False)
             case _:
                 raise ConfigError(f"unknown model {source!r}: use random:nano, random:full, a directory or a hub name")

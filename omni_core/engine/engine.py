@@ -88,6 +88,11 @@ class Engine:
         """
         return None if self._bundle.codec is None else AUDIO_LAYERS + self._bundle.codec.first_audio_frames
 
+    @property
+    def speaking(self) -> int:
+        """Responses that take decode steps now: admitted, their prompts read."""
+        return self._scheduler.speaking
+
     def submit(self, request: GenerateRequest) -> Response:
         """Queue `request`. Raises InputError or EngineBusy at once. The response is for reading only."""
         check_request(request, self.info)

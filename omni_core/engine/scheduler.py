@@ -121,9 +121,9 @@ class Scheduler:
         return due
 
     @property
-    def speaking(self) -> bool:
-        """Somebody takes steps, whom a long prompt would keep waiting."""
-        return any(not ticket.reading for ticket in self._running.values())
+    def speaking(self) -> int:
+        """How many take steps: a long prompt would keep them waiting."""
+        return sum(not ticket.reading for ticket in self._running.values())
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until there is something to do: 0 for at once, None when nothing will be without a new request."""

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LARGE = 100_000_000  # parameters
 
 
 class Port(Protocol):
@@ -56,22 +55,18 @@ class Port(Protocol):
         ...
 
 
-def load_engine(source: str | Path | Bundle, device: str, dtype: torch.dtype | None, config: EngineConfig, threads: int | None) -> Engine:
-    """An engine that is warm, and this process's number of threads set for it. Raises CheckpointError, ConfigError."""
-    if isinstance(source, str | Path):
-        from omni_core.checkpoint import load_bundle  # brings every encoder with it
+def load_engine(source: str | Path | Bundle, device: str, config: EngineConfig, threads: int | None) -> Engine:
+    """An engine that is warm, and this process's number of threads set for it. A Bundle is served as it is. Raises CheckpointError, ConfigError."""
+    from omni_core.checkpoint.precision import default_threads, load_to_serve  # bring every encoder with them
 
-        source = load_bundle(source, device, dtype)
-    torch.set_num_threads(threads or default_threads(source))
-    engine = Engine(source, config)
+    if isinstance(source, str | Path):
+        bundle, _ = load_to_serve(source, device, config.precision, threads)
+    else:
+        bundle = source
+        torch.set_num_threads(threads or default_threads(bundle.model))
+    engine = Engine(bundle, config)
     engine.warm_up()
     return engine
-
-
-def default_threads(bundle: Bundle) -> int:
-    """Threads of one operation: a small model's are too short to share, a large one's are bound by memory, which two cores reach."""
-    parameters = sum(p.numel() for p in bundle.model.parameters())
-    return 1 if parameters < _LARGE else 2
 
 
 def serve(engine: Engine, port: Port) -> None:

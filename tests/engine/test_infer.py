@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from omni_core.audio import read_audio, write_wav
-from omni_core.bench import FRAME_S, run_bench
 from omni_core.checkpoint import Bundle, save_bundle
 from omni_core.codec.causal import CausalCodec
 from omni_core.config import CausalCodecConfig, ChunkedEncoderConfig
@@ -78,16 +77,6 @@ async def test_the_server_s_client_serves_the_directory(folder):
     assert isinstance(events[-1], Finished)
     assert sum(len(event.pcm) for event in events if isinstance(event, AudioChunk)) == 3 * 2048
     await client.close()
-
-
-@pytest.mark.usefixtures("_one_thread")
-def test_the_bench_measures_every_number_of_users(folder):
-    rows = list(run_bench(str(folder), device="cpu", users=(1, 3), question_s=0.2, steps=12))
-    assert [row.users for row in rows] == [1, 3]
-    for row in rows:
-        assert 0 < row.step_ms <= row.step_p95_ms
-        assert row.real_time == pytest.approx(FRAME_S * 1000 / row.step_ms)
-        assert 0 < row.prefill_ms < row.first_audio_ms
 
 
 @pytest.fixture
