@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -136,17 +137,7 @@ class Engine:
         due = self._scheduler.due(now)
         frames = self.listeners.take() if due or self.listeners.wait_s(now) == 0 else {}
         if due or frames:
-            begin = self._clock()
-            columns, margins = self._runner.step_listening([ticket.slot for ticket in due if ticket.slot is not None], frames)
-            self.listeners.read(margins)
-            running, failed = self._read([self._running[ticket.id] for ticket in due], columns)
-            decoded = decode_all([each.response for each in running])
-            took = self._clock() - begin
-            events += self._turns_ended(running)
-            for each, samples in zip(running, decoded, strict=True):
-                each.compute_s += took
-                events += self._emit(each, samples, now)
-            events += failed
+            events += self._decode([self._running[ticket.id] for ticket in due], frames, now)
         return events
 
     def work_ahead(self) -> None:
@@ -213,6 +204,26 @@ class Engine:
             running.ticket.reading, running.prefilled_at = False, self._clock()
         return []
 
+    def _decode(self, due: list[_Running], frames: dict[int, Tensor], now: float) -> list[tuple[str, EngineEvent]]:
+        """One step of the model, and what the codec makes of it."""
+        begin = self._clock()
+        try:
+            columns, margins = self._runner.step_listening([each.ticket.slot for each in due if each.ticket.slot is not None], frames)
+        except torch.OutOfMemoryError as error:
+            if not due:
+                raise
+            newest = [each for each in self._running.values() if each in due][-1]
+            return self._fail(newest, error)  # it makes room; the others' step is tried again
+        self.listeners.read(margins)
+        running, failed = self._read(due, columns)
+        decoded = decode_all([each.response for each in running])
+        took = self._clock() - begin
+        events = self._turns_ended(running)
+        for each, samples in zip(running, decoded, strict=True):
+            each.compute_s += took
+            events += self._emit(each, samples, now)
+        return events + failed
+
     def _turns_ended(self, running: list[_Running]) -> list[tuple[str, EngineEvent]]:
         ended = self._runner.turn_ended
         return [
@@ -255,6 +266,9 @@ class Engine:
 
     def _fail(self, running: _Running, error: Exception) -> list[tuple[str, EngineEvent]]:
         self._release(running)
+        if isinstance(error, torch.OutOfMemoryError):
+            log.error("response %s was refused: the device is out of memory", running.ticket.id)
+            error = EngineBusy("the device is out of memory: try again later, or serve with fewer slots")
         if not isinstance(error, OmniError):
             log.error("response %s failed", running.ticket.id, exc_info=error)
             error = EngineError(f"the response could not be made ({type(error).__name__}: {error})")

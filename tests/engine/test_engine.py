@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from omni_core.config import EngineConfig, SamplingParams
 from omni_core.engine.engine import Engine
@@ -294,6 +295,33 @@ def test_a_long_prompt_is_read_in_pieces_while_somebody_speaks(random_model):
     for engine in (pieces, whole):
         while engine.wait_s(0.0) is not None:
             engine.step(0.0)
+    assert np.array_equal(np.stack(response.columns), np.stack(alone.columns))
+
+
+@pytest.mark.parametrize("where", ["prompt", "step"])
+def test_where_memory_runs_out_the_newest_is_refused_and_the_others_go_on(random_model, where):
+    old, new = _request("old", max_steps=20), _request("new", max_steps=20)
+    engine, expected = _engine(random_model, config=EngineConfig(slots=2)), _engine(random_model)
+    alone = expected.submit(old)
+    response = engine.submit(old)
+    for _ in range(5):
+        engine.step(0.0)
+    engine.submit(new)
+    part, name = (engine._runner, "advance" if where == "prompt" else "step_listening")
+    working = getattr(part, name)
+    if where == "step":
+        engine.step(0.0)
+
+    def full(*_):
+        setattr(part, name, working)
+        raise torch.OutOfMemoryError("no memory is left")
+
+    setattr(part, name, full)
+    events = [event for _ in range(20) for event in engine.step(0.0)]
+    ((_, failed),) = [(id, event) for id, event in events if isinstance(event, Failed)]
+    assert isinstance(failed.error, EngineBusy)
+    while expected.wait_s(0.0) is not None:
+        expected.step(0.0)
     assert np.array_equal(np.stack(response.columns), np.stack(alone.columns))
 
 
