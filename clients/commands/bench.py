@@ -9,6 +9,8 @@ from typing import Any
 
 from clients.commands.arguments import MODEL_HELP, add_command, add_json, add_precision, counts, positive, print_json
 
+_QUESTIONS = 40
+
 EXAMPLES = """
 omni bench
 omni bench --model random:full --batch 1,2,4 --precision int8
@@ -28,6 +30,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--seconds", type=positive, default=20.0, metavar="S", help="of it; default: %(default)s")
     parser.add_argument("--question", type=positive, default=5.0, metavar="S", help="seconds of speech to ask with; default: %(default)s")
     parser.add_argument("--steps", type=int, default=60, metavar="N", help="decode steps of each batch; default: %(default)s")
+    parser.add_argument("--agreement", action="store_true", help="also: how often it chooses the token that float32 would, on nano's questions")
     parser.add_argument("--threads", type=int, metavar="N", help="of a CPU's cores for one operation; default: what the server takes")
     add_json(parser)
 
@@ -81,6 +84,9 @@ def run(args: argparse.Namespace) -> int:
         )
         if talk.status_ms_p50 is not None:
             shown.print(f"  listened to: a frame's status after {talk.status_ms_p50:.0f} ms (99 %: {talk.status_ms_p99:.0f})")
+    agreement = _agreement(bundle, args) if args.agreement else None
+    if agreement is not None:
+        shown.print(f"the same as float32, of {agreement.steps} steps: text {agreement.text:.1%}, codes {agreement.audio:.1%}")
     if args.json:
         print_json(
             {
@@ -92,10 +98,21 @@ def run(args: argparse.Namespace) -> int:
                 "machine": dataclasses.asdict(machine),
                 "parts": dataclasses.asdict(parts),
                 "entries": [dataclasses.asdict(entry) for entry in entries],
+                "agreement": None if agreement is None else dataclasses.asdict(agreement),
                 "users": None if talk is None else dataclasses.asdict(talk),
             }
         )
     return 0
+
+
+def _agreement(bundle: Any, args: argparse.Namespace) -> Any:
+    from omni_core.bench import measure_agreement
+    from omni_core.checkpoint.precision import load_to_serve
+    from omni_core.config import Precision
+    from omni_core.datagen.sentences import load_dialogues
+
+    exact, _ = load_to_serve(args.model, args.device, Precision.FLOAT32, args.threads)
+    return measure_agreement(exact, bundle.model, [dialogue.question for dialogue in load_dialogues()[:_QUESTIONS]])
 
 
 def _named(parts: Any) -> list[tuple[str, str]]:

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from omni_core.bench import measure_batch, measure_machine, measure_parts, measure_users
+from omni_core.bench import measure_agreement, measure_batch, measure_machine, measure_parts, measure_users
 from omni_core.bench.floor import bytes_per_position, step_bytes, step_operations
 from omni_core.checkpoint import Bundle, load_bundle
+from omni_core.checkpoint.precision import load_to_serve
 from omni_core.checkpoint.random import FULL
 from omni_core.config import Precision
 from omni_core.models import OmniModel
+from omni_core.models.int8 import supported
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +60,13 @@ def test_users_talk_in_real_time_and_are_listened_to(nano):
     assert talk.status_ms_p99 is not None
     assert shares[-1] <= 1
     assert np.all(np.diff(shares) >= 0)
+
+
+@pytest.mark.skipif(not supported(), reason="int8 needs an x86 processor with AVX2")
+def test_nano_says_the_same_in_fewer_bits(nano):
+    """The guard on what is chosen by default; `omni bench --agreement` asks forty questions."""
+    bundle, _ = load_to_serve("nano", "cpu", Precision.INT8)
+    agreement = measure_agreement(nano, bundle.model, ["Who are you?", "Tell me a joke."])
+    assert agreement.steps > 50
+    assert agreement.text > 0.97
+    assert agreement.audio > 0.97
