@@ -92,10 +92,10 @@ def tables(load: Load) -> Iterator[Table]:
         return Table(title, tuple(name for name, _ in named), listed, tuple(unit for _, unit in named), note)
 
     yield table(
-        "How steadily: chunks of answers against the moment they were needed, ms",
+        "How steadily: lateness of the answers’ chunks, ms",
         (
-            *(("at once", number), ("chunks", number), ("lateness p50", number), ("p95", number), ("p99", number), ("max", number)),
-            *(("late", share), ("answers late", share), ("dry", number)),
+            *(("at once", number), ("chunks", number), ("p50", number), ("p95", number), ("p99", number), ("max", number)),
+            *(("chunks late", share), ("answers late", share), ("dry", number)),
         ),
         [
             (
@@ -109,8 +109,8 @@ def tables(load: Load) -> Iterator[Table]:
             for found in rounds
         ],
         "A client starts to play at an answer’s first chunk; every later one is due when all before it has been played. Negative: early by so much. "
-        "At once: users who were hearing answers at the same time, on average. Late: chunks, and answers with at least one. Dry: chunks more than "
-        "10 ms late, which can be heard.",
+        "At once: users who were hearing answers at the same time, on average. Late: after that moment; answers with at least one such chunk. "
+        "Dry: chunks more than 10 ms late, which can be heard.",
     )
     yield table(
         "How soon: time to the first audio, ms",

@@ -106,7 +106,7 @@ def _curves(load: Load) -> str:
         Lines("Users who heard answers at the same time", "users", at_once, Unit.NUMBER),
         Lines("Cores in use", "users", cores, Unit.NUMBER),
     )
-    return f'<div class="plots">{"".join(plot.draw() for plot in plots)}</div>'
+    return f'<div class="plots" style="margin-top:20px">{"".join(plot.draw() for plot in plots)}</div>'
 
 
 def _round(found: Round) -> str:
