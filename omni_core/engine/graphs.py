@@ -163,6 +163,6 @@ class _Bucket:
             self._run()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):  # what other threads do meanwhile is no matter
             outputs = self._run()
         return graph.replay, outputs

@@ -15,6 +15,7 @@ nothing there and takes no eot in its very first step for the end: `force_delay=
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -29,8 +30,11 @@ from omni_core.engine.decode import DecodeStep
 from omni_core.engine.graphs import Due, StepGraphs, run_exactly
 from omni_core.errors import InputError
 from omni_core.models import EndOfTurn, KVCache, OmniModel
+from omni_core.models.fused import can_fuse
 from omni_core.models.sampling import candidates
 from omni_core.tokens import TEXT_STREAM, Prompt, Task
+
+log = logging.getLogger(__name__)
 
 
 class Mode(Enum):
@@ -104,6 +108,8 @@ class Runner:
     @torch.inference_mode()
     def record(self) -> None:
         """Record every size of a step there can be, once and for all, before the first response: `graphs`. Of use on an accelerator."""
+        if self.device.type == "cuda" and not can_fuse(self.model.config.backbone, self._every_row[None, :1]):
+            log.warning("no kernels for this model on a GPU (no triton, or an odd head size): each step reads the whole cache")
         self._graphs = StepGraphs(self._step, len(self._lengths), self._base > 0, self.max_positions)
 
     def prefill(self, slot: int, inputs: Inputs, sampling: SamplingParams) -> int:

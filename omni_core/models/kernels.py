@@ -159,6 +159,7 @@ def _gate(gate_up, gated, MLP: tl.constexpr, VALUES: tl.constexpr):
     at, index = tl.program_id(0), tl.program_id(1) * VALUES + tl.arange(0, VALUES)
     used = index < MLP
     opening = tl.load(gate_up + at * 2 * MLP + index, mask=used, other=0.0).to(tl.float32)
-    up = tl.load(gate_up + at * 2 * MLP + MLP + index, mask=used, other=0.0)
-    opened = (opening * tl.sigmoid(opening)).to(up.dtype)  # rounded, as it is where the two are apart
-    tl.store(gated + at * MLP + index, opened * up, mask=used)
+    up = tl.load(gate_up + at * 2 * MLP + MLP + index, mask=used, other=0.0).to(tl.float32)
+    kind = gated.dtype.element_ty
+    opened = (opening * tl.sigmoid(opening)).to(kind).to(tl.float32)  # rounded, as it is where the two are apart
+    tl.store(gated + at * MLP + index, (opened * up).to(kind), mask=used)
