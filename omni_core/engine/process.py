@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import logging
 import math
 import os
@@ -22,12 +21,10 @@ import threading
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import zmq
 
-from omni_core.config import EngineConfig, from_dict
 from omni_core.engine.link import BEAT_S, keep_alive
 from omni_core.engine.messages import (
     Beat,
@@ -50,7 +47,7 @@ from omni_core.engine.messages import (
     Submit,
 )
 from omni_core.engine.request import Failed, Finished, ListenerEnded
-from omni_core.engine.supervisor import Lifeline
+from omni_core.engine.supervisor import EngineSpec, Lifeline
 from omni_core.engine.wire import encode, from_client
 from omni_core.errors import EngineError, OmniError
 
@@ -169,9 +166,9 @@ class Clients:
     def _read(self) -> None:
         with contextlib.suppress(zmq.Again):
             for _ in range(_AT_ONCE):
-                identity, data = self._socket.recv_multipart(zmq.NOBLOCK)
+                identity, *parts = self._socket.recv_multipart(zmq.NOBLOCK)
                 try:
-                    message = from_client(data)
+                    message = from_client(b"".join(parts))
                 except EngineError as error:
                     log.error("%s", error)
                     message = Close()
@@ -232,11 +229,11 @@ def _by_client(events: Events) -> dict[int, Events]:
     return parts
 
 
-def _run(spec: dict[str, Any], lifeline: Lifeline, ports: list[Clients]) -> None:
+def _run(spec: EngineSpec, lifeline: Lifeline, ports: list[Clients]) -> None:
     from omni_core.engine.worker import as_exception, load_engine, serve  # seconds, in which the parent wants to hear of us
 
-    engine = load_engine(spec["source"], spec["device"], from_dict(EngineConfig, spec["config"], "config"), spec["threads"])
-    port = Clients(spec["address"], lifeline.fileno())
+    engine = load_engine(spec.source, spec.device, spec.config, spec.threads)
+    port = Clients(spec.address, lifeline.fileno())
     ports.append(port)
     lifeline.ready(engine.info.model)
     try:
@@ -253,12 +250,12 @@ def main() -> int:
     """Serve until the lifeline's other end closes."""
     for number in (signal.SIGINT, signal.SIGTERM):  # they reach a whole terminal, or a whole service; the parent ends us in its order
         signal.signal(number, signal.SIG_IGN)
-    spec, lifeline, parent = json.loads(sys.argv[1]), Lifeline(int(sys.argv[2])), os.getppid()
+    spec, lifeline, parent = msgspec.json.decode(sys.argv[1], type=EngineSpec), Lifeline(int(sys.argv[2])), os.getppid()
     ports: list[Clients] = []  # none while it loads, which may take any time
 
     def leave() -> None:
         if os.getppid() != parent:  # nobody else is left to clean up
-            shutil.rmtree(Path(spec["address"].removeprefix("ipc://")).parent, ignore_errors=True)
+            shutil.rmtree(Path(spec.address.removeprefix("ipc://")).parent, ignore_errors=True)
 
     def watch() -> None:
         while not select.select([lifeline], [], [], BEAT_S)[0]:
@@ -269,7 +266,7 @@ def main() -> int:
         os._exit(1)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
-    logging.basicConfig(level=spec["log_level"], format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.basicConfig(level=spec.log_level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
         _run(spec, lifeline, ports)
     except BaseException as error:

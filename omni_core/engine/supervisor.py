@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -16,6 +15,8 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import msgspec
 
 from omni_core.config import EngineConfig
 from omni_core.engine.wire import pack_error, unpack_error
@@ -175,6 +176,17 @@ class Lifeline:
             self.socket.send(json.dumps(fact).encode() + b"\n")
 
 
+class EngineSpec(msgspec.Struct, frozen=True):
+    """What an engine process is told: its first argument."""
+
+    source: str
+    device: str
+    config: EngineConfig
+    threads: int | None
+    address: str  #: for ZeroMQ
+    log_level: int
+
+
 def engine_address(folder: Path) -> str:
     """Where the engine process of this folder is reached, for ZeroMQ. Raises ConfigError for a folder whose name is too long for that."""
     path = folder / "engine"
@@ -185,6 +197,5 @@ def engine_address(folder: Path) -> str:
 
 def engine_process(folder: Path, source: str, *, device: str, config: EngineConfig, threads: int | None = None, hang_s: float = HANG_S) -> Supervised:
     """An engine that loads `source` and serves the clients that connect to `folder`, an empty one that nobody else may look into; not yet started."""
-    spec = {"source": source, "device": device, "config": dataclasses.asdict(config), "threads": threads, "address": engine_address(folder)}
-    spec["log_level"] = logging.getLogger().getEffectiveLevel()
-    return Supervised("the engine", [sys.executable, "-m", "omni_core.engine.process", json.dumps(spec)], hang_s=hang_s)
+    spec = EngineSpec(source, device, config, threads, engine_address(folder), logging.getLogger().getEffectiveLevel())
+    return Supervised("the engine", [sys.executable, "-m", "omni_core.engine.process", msgspec.json.encode(spec).decode()], hang_s=hang_s)
