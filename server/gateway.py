@@ -94,7 +94,7 @@ def gateway_process(settings: Settings, folder: Path, number: int, listener: soc
 
 def engine_config(settings: Settings) -> EngineConfig:
     """What the settings say of the engine."""
-    return EngineConfig(slots=settings.slots, queue=settings.queue)
+    return EngineConfig(slots=settings.slots, queue=settings.queue, precision=settings.precision)
 
 
 def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omni_core.config import Precision
 from omni_core.errors import ConfigError
 
 PREFIX = "OMNI_"
@@ -19,6 +20,7 @@ class Settings:
 
     model: str = "nano"  #: "nano", a directory or a hub name
     device: str = "auto"  #: auto, cpu or cuda
+    precision: Precision = Precision.AUTO  #: what the model calculates in
     host: str = "127.0.0.1"
     port: int = 8000  #: 0: any free one
     port_file: Path | None = None  #: the port is written here once the server is ready
@@ -29,7 +31,7 @@ class Settings:
     tls_self_signed: bool = False  #: or with a certificate of its own making
     gateways: int = 1  #: processes that connections are spread over, in front of one engine process
     max_sessions: int = 64  #: connections at once, of all gateways together; one more is closed with 1013
-    slots: int = 8  #: responses made at once
+    slots: int = 16  #: responses made at once
     queue: int = 32  #: responses that may wait for a slot
     session_s: float = 3600.0  #: longest session
     buffer_s: float = 900.0  #: uncommitted audio per session

@@ -31,10 +31,10 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default: auto")
 
 
-def add_precision(parser: argparse.ArgumentParser) -> None:
-    """--precision. Values: `omni_core.config.Precision`."""
+def add_precision(parser: argparse.ArgumentParser, default: str | None = "auto") -> None:
+    """--precision. Values: `omni_core.config.Precision`. default: what stands for not given."""
     choices = ("auto", "float32", "bf16", "int8")
-    parser.add_argument("--precision", choices=choices, default="auto", help="the model calculates in; default: auto, on a CPU the fastest")
+    parser.add_argument("--precision", choices=choices, default=default, help="what the model calculates in; default: auto, on a CPU the fastest")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

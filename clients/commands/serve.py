@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from clients.commands.arguments import MODEL_HELP, add_command
+from clients.commands.arguments import MODEL_HELP, add_command, add_precision
 
 EXAMPLES = """
 omni serve
@@ -42,6 +42,7 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "serve", run, "serve the OpenAI Realtime protocol over WebSocket", EXAMPLES)
     parser.add_argument("--model", metavar="NAME", help=f"{MODEL_HELP}; default: nano")
     parser.add_argument("--device", help="auto, cpu or cuda; default: auto")
+    add_precision(parser, default=None)
     parser.add_argument("--host", metavar="ADDRESS", help="default: 127.0.0.1 (this machine only); 0.0.0.0: everyone who can reach it")
     parser.add_argument("--port", type=int, metavar="N", help="default: 8000; 0: any free one")
     parser.add_argument("--port-file", type=Path, metavar="FILE", help="write the port here once the server is ready")
@@ -51,7 +52,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--tls-self-signed", action="store_true", default=None, help="... with a certificate made for this machine, and kept")
     parser.add_argument("--gateways", type=int, metavar="N", help="processes that connections are spread over; default: 1")
     parser.add_argument("--max-sessions", type=int, metavar="N", help="connections at once, in all gateways together; default: 64")
-    parser.add_argument("--slots", type=int, metavar="N", help="answers made at once; more wait; default: 8")
+    parser.add_argument("--slots", type=int, metavar="N", help="answers made at once; more wait; default: 16")
     parser.add_argument("--open", action="store_true", help="open the page in this machine's browser once the server is ready")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: %(default)s")
 
@@ -61,11 +62,14 @@ def run(args: argparse.Namespace) -> int:
     import dataclasses
     import logging
 
+    from omni_core.config import Precision
     from server.main import serve
     from server.settings import Settings
 
     logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
     given = {name: value for name in _OPTIONS if (value := getattr(args, name)) is not None}
+    if args.precision is not None:
+        given["precision"] = Precision(args.precision)
     settings = dataclasses.replace(Settings.from_environment(os.environ), **given)
     serve(dataclasses.replace(settings, page=settings.page or _PAGE), _open if args.open else None)
     return 0
