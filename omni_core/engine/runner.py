@@ -144,6 +144,7 @@ class Runner:
         prompt = self._prompts[slot]
         audio_row, text_row = self._rows(slot)
         start, end = prompt.done, min(prompt.done + positions, prompt.x.shape[1])
+        self._lengths[slot] = end
         if end > start:
             at = torch.arange(start, end, device=self.device)[None]
             self.model(prompt.x[:, start:end], at, self._cache, self._every_row[audio_row : audio_row + 1], end)
@@ -158,17 +159,23 @@ class Runner:
             step.inputs[text_row, :TEXT_STREAM] = step.pad_inputs
         step.positions[audio_row] = step.positions[text_row] = end
         step.steps[slot], step.text_ended[slot], step.speaks[slot] = 0, False, bool(self._speaks[slot])
-        self._lengths[slot], self._begins[slot] = end, True
+        self._begins[slot] = True
         return True
 
+    @torch.inference_mode()
     def release(self, slot: int) -> None:
         """Forget the response in `slot`."""
         self._prompts.pop(slot, None)
+        audio_row, text_row = self._rows(slot)
+        self._cache.clear(audio_row, text_row + 1, int(self._lengths[slot]))
+        self._lengths[slot] = 0
 
+    @torch.inference_mode()
     def listen(self, listener: int) -> None:
         """Start a listener anew: its next frame is the first."""
-        self._heard[listener] = 0
-        self._step.positions[self._base - 1 - listener] = 0
+        row = self._base - 1 - listener
+        self._heard[listener], self._step.positions[row] = 0, 0
+        self._cache.clear(row, row + 1, self._band)
 
     def step(self, slots: Sequence[int]) -> NDArray[np.int64]:
         """One decode step of each of `slots`, at their own positions. Returns the columns [slots, 8] that are fed back next.

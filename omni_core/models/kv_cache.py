@@ -51,6 +51,11 @@ class KVCache:
         self._turn = torch.full((rows,), torch.iinfo(torch.int64).max, device=device)  # [rows] after how many positions a row starts over
         self._turn[:rings] = band
 
+    def clear(self, first: int, end: int, length: int) -> None:
+        """Zero the first `length` places of rows [first, end): what a row held must not reach who has it next, and 0 * NaN is no 0."""
+        self.k[:, first:end, :, :length] = 0
+        self.v[:, first:end, :, :length] = 0
+
     def copy(self, source: int, target: int, length: int) -> None:
         """Give row `target` the first `length` positions of row `source`."""
         self.k[:, target, :, :length] = self.k[:, source, :, :length]

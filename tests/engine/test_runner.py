@@ -158,6 +158,22 @@ def test_greedy_tokens_do_not_depend_on_the_batch(random_model, alone, seed):
     assert done > 8
 
 
+def test_numbers_that_are_none_stay_with_whom_they_came_from(random_model, alone):
+    """NaN in one response's cache neither reaches its neighbour, nor who has its row next: 0 * NaN is no 0."""
+    runner = Runner(random_model, 2, band=4)
+    broken = make_inputs(Task.A1A2, 3)
+    assert broken.audio is not None
+    broken.audio[1:] = float("nan")
+    runner.prefill(0, make_inputs(TASKS[0], 0), GREEDY)
+    runner.prefill(1, broken, GREEDY)
+    columns = [runner.step([0, 1])[0] for _ in range(STEPS)]
+    runner.release(1)
+    runner.prefill(1, make_inputs(TASKS[1], 1), GREEDY)
+    after = [runner.step([0, 1])[1] for _ in range(STEPS)]
+    assert (np.stack(columns, axis=1) == alone[0]).all()
+    assert (np.stack(after, axis=1) == alone[1]).all()
+
+
 def test_random_sampling_is_the_request_s_own(random_model):
     params = SamplingParams(temperature=1.0, top_k=8, seed=11)
 
