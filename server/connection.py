@@ -179,8 +179,10 @@ class Connection:
                     self._start(_LISTENER, self._ears.listen())
                 case ListenNoMore():
                     self._stop(_LISTENER)
-                case Played() | PlayedNoMore():
-                    pass
+                case Played():
+                    self._ears.played(output)
+                case PlayedNoMore():
+                    self._ears.played_no_more()
                 case FindWords():
                     self._start(f"words-{output.item_id}", words_heard(self._engine, output, self._settings.engine_timeout_s))
                 case StartResponse():
