@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clients.duplex.call import Call, Echo
 from clients.duplex.evaluation import INTERRUPTIONS
 from clients.duplex.scenarios import BY_VOICE, Interrupt, Line
 from clients.duplex.sound import Speech
@@ -31,3 +32,16 @@ async def test_a_story_is_interrupted_by_a_question_and_the_question_answered(na
     silenced = next(mark.at for mark in recording.marks if mark.name == "silenced")
     answered = [mark.at for mark in recording.marks if mark.name == "first sound"][1]
     assert not np.any(recording.loudspeaker[round(silenced * 24_000) + 1 : round(answered * 24_000) - 1])
+
+
+async def test_a_loudspeaker_in_the_room_does_not_interrupt_and_its_owner_does(nano_url: str, repository: Path) -> None:
+    questions = repository / "tests/assets/questions"
+    story, joke = (Speech.of(name, load_audio(questions / f"{name}.flac")) for name in ("story-annie", "joke-linda"))
+    async with Call.open(nano_url, BY_VOICE.turn_detection, echo=Echo(-6.0, 0.2)) as call:
+        ended = call.say(story.wave, 0.4) + story.end / 24_000
+        assert await call.until(lambda: call.replies and call.replies[0].first_sound_at is not None, ended + 5)
+        reply = call.replies[0]
+        assert not await call.until(lambda: reply.cut_at is not None, call.now + 2)
+        said = call.say(joke.wave) + joke.onset / 24_000
+        assert await call.until(lambda: reply.cut_at is not None, said + 1)
+        assert reply.answer.reason == "turn_detected"

@@ -61,11 +61,16 @@ def silence(seconds: float) -> NDArray[np.float32]:
     return np.zeros(round(seconds * RATE), np.float32)
 
 
+def echo(answer: NDArray[np.float32], after_s: float) -> NDArray[np.float32]:
+    """At -6 dB."""
+    return np.concatenate([silence(after_s), answer * np.float32(0.5), silence(1)])
+
+
 async def test_the_answer_that_comes_back_is_no_speech_and_the_user_is(room: Room) -> None:
     answer = said("story-annie")
     await room.hear(silence(3))
     room.play(answer)
-    assert await room.hear(np.concatenate([silence(0.25), answer / 2, silence(1)])) <= 1
+    assert await room.hear(echo(answer, 0.25)) <= 1
     assert await room.hear(said("joke-linda")) > 10
 
 
@@ -73,7 +78,7 @@ async def test_sound_that_is_held_up_on_its_way_is_still_the_echo(room: Room) ->
     answer = said("story-annie")
     await room.hear(silence(1))
     room.play(answer)
-    assert await room.hear(np.concatenate([silence(0.1), answer / 2, silence(1)]), late_s=0.15) <= 1
+    assert await room.hear(echo(answer, 0.1), late_s=0.15) <= 1
 
 
 async def test_a_microphone_that_was_off_is_known_to_have_been(room: Room) -> None:
@@ -82,4 +87,4 @@ async def test_a_microphone_that_was_off_is_known_to_have_been(room: Room) -> No
     await room.hear(silence(1.2))
     answer = said("story-annie")
     room.play(answer)
-    assert await room.hear(np.concatenate([silence(0.2), answer / 2, silence(1)])) <= 1
+    assert await room.hear(echo(answer, 0.2)) <= 1
