@@ -61,7 +61,17 @@ def run(args: argparse.Namespace) -> int:
     if args.url and args.serve:
         raise ClientError("--serve is for a server of its own, which --url does without: drop one of them")
     most = _MOST_ELSEWHERE if args.url else max(_MOST, *args.users) if args.find else max(args.users)
-    options = ("--model", args.model, "--device", args.device, "--slots", str(most), "--max-sessions", str(2 * most), *shlex.split(args.serve))
+    try:
+        more = shlex.split(args.serve)
+    except ValueError as error:
+        raise ClientError(f"--serve {args.serve}: {error}") from error
+    if args.report:
+        try:  # now, not after minutes of measuring
+            args.report.parent.mkdir(parents=True, exist_ok=True)
+            args.report.open("a").close()
+        except OSError as error:
+            raise ClientError(f"--report {args.report}: can't be written ({error.strerror}); name a file") from error
+    options = ("--model", args.model, "--device", args.device, "--slots", str(most), "--max-sessions", str(2 * most), *more)
     console = Console(stderr=True, highlight=False)
     if args.url is None:
         console.print(f"starting a server: omni serve {shlex.join(options)}", style="dim", soft_wrap=True)
@@ -76,7 +86,6 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         from clients.commands.load_report import render
 
-        args.report.parent.mkdir(parents=True, exist_ok=True)
         args.report.write_text(render(load), encoding="utf-8")
         console.print(f"report: {args.report}")
     if rounds[-1].error:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from clients import cli
 from clients.commands.load_figures import Load, tables
 from clients.commands.load_report import render
 from clients.errors import ClientError
@@ -128,6 +129,25 @@ async def test_a_server_that_goes_away_is_an_error_with_figures() -> None:
         await run(Plan(url, Scenario.SPEAK, 3, 60.0), 2, lambda second: None, asyncio.Event())
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--processes", "0"], "at least one"),
+        (["--find", "--users", "4,8"], "give --users one"),
+        (["--url", "ws://127.0.0.1:9", "--serve", "--slots 4"], "drop one of them"),
+        (["--serve", "'"], "No closing quotation"),
+        (["--report", "/"], "can't be written"),
+        (["--url", "ws://127.0.0.1:9/v1/realtime"], "no server answers there"),
+        (["--serve", "--slots none"], "stopped with status 2"),
+    ],
+)
+def test_what_can_t_be_done_is_one_line(options: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["load", *options]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("omni load: ")
+    assert says in last
+
+
 async def test_what_a_server_here_uses_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "nvidia-smi"
     tool.write_text("#!/bin/sh\necho '0, 40, 1000'\necho '0, 60, 1200'\necho '1, 10, 5000'\nexec sleep 60\n")
@@ -138,7 +158,8 @@ async def test_what_a_server_here_uses_is_read(tmp_path: Path, monkeypatch: pyte
         async with watch.running():
             began = time.process_time()
             while time.process_time() < began + 0.3:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+                sum(range(50_000))
+                await asyncio.sleep(0.01)
     assert watch.usage.cpu_s == pytest.approx(0.35, abs=0.15)  # the server is this process
     assert watch.usage.busiest_gpu == (0.5, 1200)
     async with Watch("ws://elsewhere.example/v1/realtime").running():
