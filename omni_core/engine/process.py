@@ -250,11 +250,11 @@ def main() -> int:
     """Serve until the lifeline's other end closes."""
     for number in (signal.SIGINT, signal.SIGTERM):  # they reach a whole terminal, or a whole service; the parent ends us in its order
         signal.signal(number, signal.SIG_IGN)
-    spec, lifeline, parent = msgspec.json.decode(sys.argv[1], type=EngineSpec), Lifeline(int(sys.argv[2])), os.getppid()
+    spec, lifeline = msgspec.json.decode(sys.argv[1], type=EngineSpec), Lifeline(int(sys.argv[2]))
     ports: list[Clients] = []  # none while it loads, which may take any time
 
     def leave() -> None:
-        if os.getppid() != parent:  # nobody else is left to clean up
+        if select.select([lifeline], [], [], 0)[0]:  # there is no further life, and perhaps nobody else to clean up
             shutil.rmtree(Path(spec.address.removeprefix("ipc://")).parent, ignore_errors=True)
 
     def watch() -> None:

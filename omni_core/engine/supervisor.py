@@ -196,6 +196,9 @@ def engine_address(folder: Path) -> str:
 
 
 def engine_process(folder: Path, source: str, *, device: str, config: EngineConfig, threads: int | None = None, hang_s: float = HANG_S) -> Supervised:
-    """An engine that loads `source` and serves the clients that connect to `folder`, an empty one that nobody else may look into; not yet started."""
+    """An engine that loads `source` and serves the clients that connect to `folder`; not yet started.
+
+    folder: one that nobody else may look into; it is removed with the engine.
+    """
     spec = EngineSpec(source, device, config, threads, engine_address(folder), logging.getLogger().getEffectiveLevel())
     return Supervised("the engine", [sys.executable, "-m", "omni_core.engine.process", msgspec.json.encode(spec).decode()], hang_s=hang_s)

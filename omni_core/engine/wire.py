@@ -47,7 +47,7 @@ def _read(decoder: msgspec.msgpack.Decoder[Any], data: bytes) -> Any:
 
 def _to_plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return value.astype("<f4", copy=False).tobytes()
+        return np.ascontiguousarray(value, "<f4").data
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, BaseException):

@@ -36,9 +36,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def running(folder: Path, model: Path, **options: float) -> AsyncIterator[Supervised]:
-    """An engine that is ready, for clients that connect to `folder`."""
-    process = engine_process(folder, str(model), device="cpu", config=CONFIG, **options)
+async def running(folder: Path, model: Path, hang_s: float = 60.0, program: str | None = None) -> AsyncIterator[Supervised]:
+    """An engine that is ready, for clients that connect to `folder`; `program` stands in its module's place."""
+    process = engine_process(folder, str(model), device="cpu", config=CONFIG, hang_s=hang_s)
+    if program is not None:
+        process._command = [sys.executable, "-c", program, process._command[-1]]
     process.start()
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -156,37 +158,50 @@ async def _break_off(client: EngineClient) -> None:
     client._link = None
 
 
-async def test_an_engine_that_dies_fails_every_stream_at_once_and_comes_back(tmp_path: Path, model: Path) -> None:
-    async with running(tmp_path, model, hang_s=4.0) as process, client_of(tmp_path) as client:
-        streams = [client.generate(endless(id)) for id in "ab"]
-        turn, ear = client.hear("t"), client.listen("l")
+POISONED = """
+from omni_core.engine import process
+from omni_core.engine.messages import Submit
+receive = process.Clients.receive
+def poisoned(port, wait_s):
+    commands = receive(port, wait_s)
+    if any(isinstance(command, Submit) and command.request.text == "poison" for command in commands):
+        raise RuntimeError("the device fell off")
+    return commands
+process.Clients.receive = poisoned
+process.main()
+"""  # an engine whose loop fails over this text
+
+
+async def test_an_engine_that_fails_or_stands_still_ends_every_stream_and_comes_back(tmp_path: Path, model: Path) -> None:
+    async with running(tmp_path, model, hang_s=8.0, program=POISONED) as process, client_of(tmp_path) as client:
+        stream, turn, ear = client.generate(endless("a")), client.hear("t"), client.listen("l")
         turn.push(wave(0.5))
-        await anext(streams[0])
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        async with asyncio.timeout(1):
-            for stream in streams:
-                *_, last = [event async for event in stream]
-                assert isinstance(last, Failed)
-                assert isinstance(last.error, EngineClosed)
-            with pytest.raises(EngineClosed, match="started again"):
-                await anext(ear)
-        assert not client.healthy
+        await anext(stream)
+        died = (await answer(client, question("b", text="poison")))[-1]
+        *_, last = [event async for event in stream]
+        for failed in (died, last):
+            assert isinstance(failed, Failed)
+            assert isinstance(failed.error, EngineClosed)
+            assert "fell off" in str(failed.error)
+        with pytest.raises(EngineClosed, match="fell off"):
+            await anext(ear)
         assert not client.hears("t", 12_000)
         for refused in (lambda: client.generate(question("c")), lambda: client.listen("m"), lambda: client.hear("n")):
             with pytest.raises(EngineClosed):
                 refused()
         await eventually(lambda: client.healthy)
-        assert isinstance((await answer(client, question("a")))[-1], Finished)
-        # and one that stands still
-        stream, stuck = client.generate(endless("b")), process.pid
+
+        stream, stuck = client.generate(endless("a")), process.pid
         await anext(stream)
+        assert stuck is not None
         os.kill(stuck, signal.SIGSTOP)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             *_, last = [event async for event in stream]
         assert isinstance(last, Failed)
-        assert not alive(stuck)
+        assert isinstance(last.error, EngineClosed)
         await eventually(lambda: client.healthy)
+        assert not alive(stuck)
+        assert isinstance((await answer(client, question("a")))[-1], Finished)
 
 
 async def test_a_model_that_can_not_be_loaded_is_said_by_ready(tmp_path: Path) -> None:
