@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
@@ -13,7 +12,7 @@ from playwright.sync_api import Playwright, sync_playwright
 
 from clients.commands.server_process import running_server
 from clients.python.audio import Wave
-from tests.browser.visitor import Microphone, Visitor, chromium, visiting
+from tests.browser.visitor import House, Visitor, chromium, house
 
 
 @pytest.fixture(scope="session")
@@ -41,13 +40,18 @@ class Visit(Protocol):
     def __call__(self, *said: float | Wave, url: str = ..., **options: Any) -> Visitor: ...
 
 
+@pytest.fixture(scope="session")
+def home(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with house(playwright, tmp_path_factory.mktemp("devices")) as it:
+        yield it
+
+
 @pytest.fixture
-def visit(playwright: Playwright, nano: str, tmp_path: Path) -> Iterator[Visit]:
-    """`visit(1.0, question("joke-annie"), 5.0)`: a browser at the page, and what its microphone will hear; options: of `visiting`."""
-    with ExitStack() as open_browsers:
+def visit(home: House, nano: str) -> Iterator[Visit]:
+    """`visit(1.0, question("joke-annie"), 5.0)`: somebody at the page, and what the microphone will hear; options: of `House.visiting`."""
+    with ExitStack() as visits:
 
         def begin(*said: float | Wave, url: str = nano, **options: Any) -> Visitor:
-            microphone = Microphone.of(tmp_path / "microphone.wav", *said) if said else None
-            return open_browsers.enter_context(visiting(playwright, url, microphone, **options))
+            return visits.enter_context(home.visiting(url, *said, **options))
 
         yield begin

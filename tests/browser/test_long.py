@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 
-from clients.python.audio import Wave
+from clients.python.audio import RATE, Wave
 from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor, question
 
@@ -28,7 +29,7 @@ def heap_mb(visitor: Visitor) -> float:
 
 def test_ten_minutes(visit: Visit) -> None:
     said: list[float | Wave] = [1.0]
-    while sum(part if isinstance(part, float) else len(part) / 24_000 for part in said) < 60 * MINUTES:
+    while sum(len(part) / RATE if isinstance(part, np.ndarray) else part for part in said) < 60 * MINUTES:
         said += [question(f"{NAMES[len(said) // 2 % len(NAMES)]}-annie"), 9.0]
     visitor = visit(*said, 10.0)
     visitor.talk()

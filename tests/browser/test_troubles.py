@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from clients.commands.server_process import running_server
 from tests.browser.conftest import Visit
+from tests.browser.test_page import PAGE, look
 from tests.browser.visitor import Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
+KEY = "open-sesame"
+WITH_KEY = f"sessionStorage.setItem('omni-key', '{KEY}')"
 PICTURES = os.environ.get("TROUBLES")  #: a folder for screenshots of them
 
 
@@ -39,6 +44,30 @@ def test_no_microphone(visit: Visit) -> None:
     visitor.do("(navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no device', 'NotFoundError')))")
     visitor.page.click("#talk")
     check(visitor, "microphone-missing", "No microphone was found", "Try the microphone again")
+
+
+def test_a_refused_camera_and_a_picture_that_is_none(visit: Visit) -> None:
+    visitor = visit(allowed=False)
+    visitor.page.click("#camera")
+    check(visitor, "camera-refused", "The conversation goes on without.", "Try again")
+    visitor.page.set_input_files("#picture-file", {"name": "letter.txt", "mimeType": "text/plain", "buffer": b"Dear Omni"})
+    check(visitor, "picture-unreadable", "Try a JPEG or a PNG.")
+
+
+def test_every_trouble_has_words_of_its_own(visit: Visit) -> None:
+    visitor = visit(viewport={"width": 390, "height": 844})
+    declared = re.search(r"@typedef \{([^}]*)\} ProblemCode", (PAGE / "realtime" / "problems.js").read_text())
+    assert declared is not None
+    codes = re.findall(r'"([a-z-]+)"', declared[1])
+    assert len(codes) > 15
+    shown = set()
+    for code in codes:
+        visitor.do("omni.dispatchEvent(new CustomEvent('problem', { detail: { code: argument, message: 'why, for the log' } }))", code)
+        shown.add(visitor.notice(code))
+        if code == codes[-1]:
+            look(visitor, "phone-trouble")
+        visitor.page.locator(f".notice[data-code={code}] button").last.click()
+    assert len(shown) == len(codes)
 
 
 def test_without_https_the_page_says_how_to_get_it(visit: Visit, nano: str) -> None:
@@ -92,18 +121,38 @@ def test_a_tab_in_the_background_goes_on_talking(visit: Visit) -> None:
     assert visitor.page.title().endswith("– Omni")
 
 
+class Guarded:
+    """A server that asks for a key and has one place; it can be stopped and started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running = ExitStack()
+        self._port = 0
+        (folder / "keys").write_text(f"{KEY}\n")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/"
+
+    def start(self) -> None:
+        """On the port it had before."""
+        options = ("--device", "cpu", "--port", str(self._port), "--api-key-file", str(self._folder / "keys"), "--max-sessions", "1")
+        self._port = self._running.enter_context(running_server(self._folder / "server.log", *options, timeout_s=300))
+
+    def stop(self) -> None:
+        self._running.close()
+
+
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that asks for a key and has one place."""
-    folder = tmp_path_factory.mktemp("guarded")
-    (folder / "keys").write_text("open-sesame\n")
-    options = ("--device", "cpu", "--api-key-file", str(folder / "keys"), "--max-sessions", "1")
-    with running_server(folder / "server.log", *options, timeout_s=300) as port:
-        yield f"http://127.0.0.1:{port}/"
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    server = Guarded(tmp_path_factory.mktemp("guarded"))
+    server.start()
+    yield server
+    server.stop()
 
 
-def test_a_key_is_asked_for_and_a_full_server_is_waited_for(visit: Visit, guarded: str) -> None:
-    first = visit(url=guarded)
+def test_a_key_is_asked_for_and_a_full_server_is_waited_for(visit: Visit, guarded: Guarded) -> None:
+    first = visit(url=guarded.url)
     first.type("What is your name?")
     check(first, "key-needed", "This server asks for a key", "Enter a key")
     first.page.click("text=Enter a key")
@@ -112,15 +161,13 @@ def test_a_key_is_asked_for_and_a_full_server_is_waited_for(visit: Visit, guarde
     first.type("What is your name?")
     check(first, "key-wrong", "The key does not fit")
     first.page.click("text=Enter a key")
-    first.page.fill("#key", "open-sesame")
+    first.page.fill("#key", KEY)
     first.page.keyboard.press("Escape")
     first.type("What is your name?")
     first.answered()
     assert first.page.locator(".notice").count() == 0
 
-    second = visit(url=guarded)
-    second.page.evaluate("sessionStorage.setItem('omni-key', 'open-sesame')")
-    second.page.reload()
+    second = visit(url=guarded.url, script=WITH_KEY)
     second.page.click("#ideas button")
     check(second, "full", "All places are taken", "Next attempt in", "Try now")
     first.page.click("#end")
@@ -128,20 +175,18 @@ def test_a_key_is_asked_for_and_a_full_server_is_waited_for(visit: Visit, guarde
     assert second.page.locator(".notice").count() == 0
 
 
-def test_a_restarted_server_is_found_again_and_told_what_was_said(visit: Visit, tmp_path: Path) -> None:
-    log = tmp_path / "server.log"
-    with running_server(log, "--device", "cpu", timeout_s=300) as port:
-        visitor = visit(url=f"http://127.0.0.1:{port}/")
-        visitor.type("What is the capital of France?")
-        visitor.answered()
+def test_a_restarted_server_is_found_again_and_told_what_was_said(visit: Visit, guarded: Guarded) -> None:
+    visitor = visit(url=guarded.url, script=WITH_KEY)
+    visitor.type("What is the capital of France?")
+    visitor.answered()
+    guarded.stop()
     visitor.until("omni.state === 'connecting'")
-    visitor.page.wait_for_timeout(1_500)
     check(visitor, "unreachable", "The server can’t be reached", "Try now")
-    with running_server(log, "--device", "cpu", "--port", str(port), timeout_s=300):
-        visitor.until("omni.state === 'ready'")
-        assert visitor.page.locator(".notice").count() == 0
-        told = [event["item"]["content"][0]["text"] for event in visitor.sent if event["type"] == "conversation.item.create"]
-        assert told[-2:] == [item["text"] for item in visitor.do("omni.conversation.items.slice(0, 2)")]
-        assert "Connected again" in visitor.page.inner_text(".note")
-        visitor.type("What is your name?")
-        visitor.answered(2)
+    guarded.start()
+    visitor.until("omni.state === 'ready'")
+    assert visitor.page.locator(".notice").count() == 0
+    told = [event["item"]["content"][0]["text"] for event in visitor.sent if event["type"] == "conversation.item.create"]
+    assert told[-2:] == [item["text"] for item in visitor.do("omni.conversation.items.slice(0, 2)")]
+    assert "Connected again" in visitor.page.inner_text(".note")
+    visitor.type("What is your name?")
+    visitor.answered(2)

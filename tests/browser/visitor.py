@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 import soundfile
 import soxr
-from playwright.sync_api import BrowserContext, Playwright
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Playwright
 
 from clients.python.audio import RATE, Wave, edges, load_audio
 
 PATIENCE_MS = 60_000
+_BETWEEN_S = 1.5  # of silence
+_BLOCK = 128  # samples that an audio context makes at a time
 _MICROPHONE_RATE = 48_000  # Hz, as most devices have it
 _QUESTIONS = Path(__file__).resolve().parents[1] / "assets" / "questions"
 _HANDLE = "import('/browser/page/main.js').then(({ omni }) => omni)"  # the page's own conversation: a module is loaded once
@@ -29,12 +32,14 @@ _FLAGS = (
     "--disable-features=AudioServiceSandbox",  # it must read the WAV
     "--host-resolver-rules=MAP omni.test 127.0.0.1",
 )
+_ALLOWED = ("microphone", "camera", "clipboard-read", "clipboard-write")
+_REFUSED = ("midi",)  # a list without the others: they are refused without a question
 
 
 def chromium() -> str | None:
-    """Where it is installed."""
-    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-    return os.environ.get("CHROMIUM") or next((path for path in found if path), None)
+    """Where it is installed: a path, as Playwright does not search."""
+    names = [named] if (named := os.environ.get("CHROMIUM")) else ["chromium", "chromium-browser", "google-chrome"]
+    return next((path for name in names if (path := shutil.which(name))), None)
 
 
 def question(name: str) -> Wave:
@@ -57,24 +62,26 @@ class Said:
         return self.begin + found[1]
 
 
-@dataclass(frozen=True)
-class Microphone:
-    """A WAV file that is heard once, from when the page opens its microphone; then silence."""
+def write_wav(path: Path, parts: tuple[float | Wave, ...]) -> tuple[Said, ...]:
+    """A microphone's file: seconds of silence and waves, one after the other. Gives the waves' places."""
+    waves: list[Wave] = []
+    said: list[Said] = []
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            said.append(Said(part, sum(map(len, waves))))
+        waves.append(part if isinstance(part, np.ndarray) else np.zeros(round(part * RATE), np.float32))
+    soundfile.write(path, soxr.resample(np.concatenate(waves), RATE, _MICROPHONE_RATE), _MICROPHONE_RATE, subtype="PCM_16")
+    return tuple(said)
 
-    path: Path
-    said: tuple[Said, ...]
 
-    @classmethod
-    def of(cls, path: Path, *parts: float | Wave) -> Microphone:
-        """Seconds of silence and waves, one after the other."""
-        waves: list[Wave] = []
-        said: list[Said] = []
-        for part in parts:
-            if isinstance(part, np.ndarray):
-                said.append(Said(part, sum(map(len, waves))))
-            waves.append(part if isinstance(part, np.ndarray) else np.zeros(round(part * RATE), np.float32))
-        soundfile.write(path, soxr.resample(np.concatenate(waves), RATE, _MICROPHONE_RATE), _MICROPHONE_RATE, subtype="PCM_16")
-        return cls(path, tuple(said))
+def write_y4m(path: Path, picture: Image.Image) -> None:
+    """A camera's file: one picture, again and again."""
+    width, height = picture.size
+    y, cb, cr = (np.asarray(plane) for plane in picture.convert("YCbCr").split())
+    luma = (16 + y * (219 / 255)).astype(np.uint8)
+    chroma = [(128 + (plane[::2, ::2] - 128.0) * (224 / 255)).astype(np.uint8) for plane in (cb, cr)]
+    frame = b"FRAME\n" + b"".join(plane.tobytes() for plane in (luma, *chroma))
+    path.write_bytes(f"YUV4MPEG2 W{width} H{height} F10:1 Ip C420mpeg2\n".encode() + 3 * frame)
 
 
 @dataclass(frozen=True)
@@ -95,22 +102,30 @@ class Recording:
         """The sample at which its speech ends."""
         return self.find(said, begin) + said.end - said.begin
 
-    def answers(self, silence_s: float = 0.5) -> list[tuple[int, int]]:
-        """First sample and the one after the last of each stretch that was played, with no longer silence in it."""
+    def answers(self) -> list[tuple[int, int]]:
+        """First sample and the one after the last of each answer that was played: stretches with a longer silence between them than within."""
         loud = np.flatnonzero(np.abs(self.played) > 1e-3)
         if not len(loud):
             return []
-        breaks = np.flatnonzero(np.diff(loud) > silence_s * RATE)
+        breaks = np.flatnonzero(np.diff(loud) > _BETWEEN_S * RATE)
         begins, ends = [loud[0], *loud[breaks + 1]], [*loud[breaks], loud[-1]]
         return [(int(begin), int(end) + 1) for begin, end in zip(begins, ends, strict=True)]
+
+    def sound(self, stretch: tuple[int, int]) -> Wave:
+        """What was played there, less the times when it had run dry: blocks of nothing at all, on a machine with too much to do."""
+        wave = self.played[slice(*stretch)]
+        changes = np.flatnonzero(np.diff(np.concatenate(([False], wave == 0, [False]))))
+        sounding = np.ones(len(wave), bool)
+        for begin, end in changes.reshape(-1, 2):
+            sounding[begin:end] = end - begin < _BLOCK
+        return wave[sounding]
 
 
 class Visitor:
     """A page of a running server."""
 
-    def __init__(self, context: BrowserContext, url: str, microphone: Microphone | None, ready: str) -> None:
-        self.context, self.page, self.url = context, context.new_page(), url
-        self.said = microphone.said if microphone else ()
+    def __init__(self, context: BrowserContext, url: str, said: tuple[Said, ...], ready: str) -> None:
+        self.context, self.page, self.said = context, context.new_page(), said
         self.page.set_default_timeout(PATIENCE_MS)
         self.complaints: list[str] = []  #: of the browser: errors, and what the content security policy forbade
         self.requested: list[str] = []
@@ -131,9 +146,9 @@ class Visitor:
         """Run `script` with `omni`, the page's conversation, and `argument`; gives what it gives."""
         return self.page.evaluate(f"async (argument) => {{ const omni = await {_HANDLE}; return {script}; }}", argument)
 
-    def until(self, condition: str, argument: object = None) -> None:
+    def until(self, condition: str, argument: object = None, patience_s: float = PATIENCE_MS / 1000) -> None:
         """Wait until an expression of `omni` and `argument` is true. Playwright's own wait needs eval, which the page's policy forbids."""
-        deadline = time.monotonic() + PATIENCE_MS / 1000
+        deadline = time.monotonic() + patience_s
         while not self.do(condition, argument):
             assert time.monotonic() < deadline, f"{condition} was not to be; the page says: {self.page.inner_text('footer')!r}"
             self.page.wait_for_timeout(50)
@@ -151,7 +166,8 @@ class Visitor:
         self.page.press("#text", "Enter")
 
     def choose(self, **settings: object) -> None:
-        """Settings by name, as the dialog would make them."""
+        """Settings by name, as the dialog would make and keep them."""
+        self.page.evaluate("(settings) => localStorage.setItem('omni-settings', JSON.stringify({ settings }))", settings)
         self.do("omni.configure(argument)", settings)
 
     def items(self, role: str) -> list[dict[str, Any]]:
@@ -181,31 +197,45 @@ class Visitor:
         download.value.save_as(path)
         samples, rate = soundfile.read(path, dtype="float32")
         assert (rate, samples.shape[1]) == (RATE, 2)
-        return Recording(samples[:, 0].copy(), samples[:, 1].copy())
+        return Recording(*(np.ascontiguousarray(channel, np.float32) for channel in samples.T))
+
+
+@dataclass(frozen=True)
+class House:
+    """A running browser with a microphone and a camera. Both are files, read anew whenever a page opens the device."""
+
+    browser: Browser
+    folder: Path
+
+    @contextmanager
+    def visiting(
+        self,
+        url: str,
+        *said: float | Wave,
+        camera: Image.Image | None = None,
+        allowed: bool = True,
+        script: str = "",
+        ready: str = "#ideas button",
+        **options: Any,
+    ) -> Iterator[Visitor]:
+        """Open the page at `url` in a profile of its own.
+
+        said: what the microphone hears from when it is opened, then silence; camera: what that shows; allowed: the page is given both;
+        script: runs first of all; ready: is there once the page is; options: of Playwright's context.
+        """
+        places = write_wav(self.folder / "microphone.wav", said or (1.0,))
+        if camera:
+            write_y4m(self.folder / "camera.y4m", camera)
+        with self.browser.new_context(permissions=_ALLOWED if allowed else _REFUSED, **options) as context:
+            context.add_init_script(script)
+            yield Visitor(context, url, places, ready)
 
 
 @contextmanager
-def visiting(
-    playwright: Playwright,
-    url: str,
-    microphone: Microphone | None = None,
-    *,
-    allowed: bool = True,
-    flags: Sequence[str] = (),
-    script: str = "",
-    ready: str = "#ideas button",
-    **options: Any,
-) -> Iterator[Visitor]:
-    """Open a browser at `url`.
-
-    allowed: it gives the page microphone and camera; script: runs first of all; ready: is there once the page is; options: of Playwright's context.
-    """
-    sound = [f"--use-file-for-fake-audio-capture={microphone.path}%noloop"] if microphone else []
-    answer = "--use-fake-ui-for-media-stream" + ("" if allowed else "=deny")
-    browser = playwright.chromium.launch(executable_path=chromium(), args=[*_FLAGS, answer, *sound, *flags])
-    try:
-        context = browser.new_context(**options)
-        context.add_init_script(script)
-        yield Visitor(context, url, microphone, ready)
-    finally:
-        browser.close()
+def house(playwright: Playwright, folder: Path, *flags: str) -> Iterator[House]:
+    """Start a browser, its devices' files in `folder`."""
+    microphone, camera = folder / "microphone.wav", folder / "camera.y4m"
+    write_y4m(camera, Image.new("RGB", (640, 480), "gray"))
+    files = [f"--use-file-for-fake-audio-capture={microphone}%noloop", f"--use-file-for-fake-video-capture={camera}"]
+    with playwright.chromium.launch(executable_path=chromium(), args=[*_FLAGS, *files, *flags]) as browser:
+        yield House(browser, folder)

@@ -4,6 +4,7 @@ import { box, button, make, write } from "./dom.js";
 
 /** @typedef {import("../realtime/index.js").OmniRealtime} OmniRealtime */
 
+const COPY = "Copy the transcript";
 const LINGER_MS = 2_000; // of "Copied"
 
 /** @param {number | null | undefined} value */
@@ -25,10 +26,12 @@ export function setUpPanels(omni) {
     if (file) download(file, "wav");
   });
   const update = () => {
+    if (box("keep").hidden) return;
     button("copy").disabled = button("download-text").disabled = !omni.conversation.items.length;
     button("download-sound").disabled = omni.recorder.seconds === 0;
   };
   button("keep-button").addEventListener("click", update);
+  for (const more of ["items", "sound"]) omni.addEventListener(more, update);
 }
 
 /** A button that shows and hides a panel; one is shown at a time, and Escape hides it. @param {string} id */
@@ -70,10 +73,8 @@ function showSound({ buffered, underruns, roundTripMs }) {
 /** @param {string} text */
 async function copy(text) {
   const done = await navigator.clipboard?.writeText(text).then(() => true, () => false);
-  const words = done ? "Copied" : "The browser did not allow it: download it instead";
-  const before = button("copy").textContent ?? "";
-  write(button("copy"), words);
-  setTimeout(() => write(button("copy"), before), LINGER_MS);
+  write(button("copy"), done ? "Copied" : "The browser did not allow it: download it instead");
+  setTimeout(() => write(button("copy"), COPY), LINGER_MS);
 }
 
 /** @param {Blob} file @param {string} kind */

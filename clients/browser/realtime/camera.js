@@ -2,6 +2,7 @@
  * The camera, or the screen: one JPEG a second, no wider or higher than 768 px. Events: `frame` {image: data URL}, `lost`.
  */
 
+import { openDevice } from "./media.js";
 import { Problem, checkSecure, deviceProblem } from "./problems.js";
 
 const PERIOD_MS = 1_000;
@@ -27,14 +28,7 @@ export class Camera extends EventTarget {
 
   /** Ask for a camera. Throws Problem. @param {string} [deviceId] */
   static async open(deviceId) {
-    checkSecure();
-    const size = { width: { ideal: 1280 }, height: { ideal: 720 } };
-    const device = deviceId ? { deviceId: { ideal: deviceId } } : { facingMode: "environment" };
-    try {
-      return new Camera(await navigator.mediaDevices.getUserMedia({ video: { ...size, ...device } }));
-    } catch (error) {
-      throw deviceProblem(error, "camera");
-    }
+    return new Camera(await openDevice("camera", { width: { ideal: 1280 }, height: { ideal: 720 }, facingMode: "environment" }, deviceId));
   }
 
   /** Ask for the screen, a window or a tab. Throws Problem. */

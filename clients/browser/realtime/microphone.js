@@ -5,7 +5,7 @@
  */
 
 import { Clock } from "./clock.js";
-import { checkSecure, deviceProblem } from "./problems.js";
+import { openDevice } from "./media.js";
 
 export class Microphone extends EventTarget {
   /** @type {MediaStream} */
@@ -32,14 +32,7 @@ export class Microphone extends EventTarget {
    * @param {string} [deviceId] the usual one, where it is gone or not given
    */
   static async open(deviceId) {
-    checkSecure();
-    const wanted = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
-    let stream;
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({ audio: deviceId ? { ...wanted, deviceId: { ideal: deviceId } } : wanted });
-    } catch (error) {
-      throw deviceProblem(error, "microphone");
-    }
+    const stream = await openDevice("microphone", { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 }, deviceId);
     const context = new AudioContext({ latencyHint: "interactive" }); // at the device's own rate: not every browser converts
     await context.audioWorklet.addModule(new URL("worklets/capture.js", import.meta.url));
     await context.resume();
