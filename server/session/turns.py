@@ -1,7 +1,7 @@
 """Endpointing: from speech probabilities to "a turn began", "it pauses", "it goes on" and "it ended".
 
 Time is counted in samples of the microphone's audio. `server_vad` ends a turn after a silence. So does `semantic_vad`, whose eagerness chooses
-how long; where the model can tell a finished turn from one that only pauses, a finished one ends sooner and the other is waited for.
+how long; where the model is sure that a turn is finished it ends sooner, and where it is sure of the contrary it is waited for.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ SETTLING_MS = 250
 
 @dataclass(frozen=True)
 class Patience:
-    """How long semantic_vad waits, ms of silence, and from which probability that a turn is finished it is taken for so."""
+    """How long semantic_vad waits, ms of silence. Pauses for breath or thought last some 700 ms, so that a doubt costs a little more than one."""
 
-    unknown: int  #: the model does not say
     finished: int
+    unknown: int  #: the model is in doubt, or does not say
     unfinished: int
-    threshold: float
+    sure: float  #: from this probability that a turn is finished it is taken for so
+    doubtful: float  #: below this one it is taken for unfinished
 
 
 PATIENCE = {
-    "low": Patience(unknown=1_200, finished=500, unfinished=4_000, threshold=0.7),
-    "medium": Patience(unknown=700, finished=300, unfinished=2_000, threshold=0.5),
-    "auto": Patience(unknown=700, finished=300, unfinished=2_000, threshold=0.5),
-    "high": Patience(unknown=400, finished=200, unfinished=1_000, threshold=0.3),
+    "low": Patience(finished=500, unknown=1_200, unfinished=4_000, sure=0.95, doubtful=0.5),
+    "medium": Patience(finished=300, unknown=900, unfinished=2_000, sure=0.9, doubtful=0.3),
+    "auto": Patience(finished=300, unknown=900, unfinished=2_000, sure=0.9, doubtful=0.3),
+    "high": Patience(finished=200, unknown=400, unfinished=1_000, sure=0.5, doubtful=0.2),
 }
 
 
@@ -129,7 +130,7 @@ class TurnDetector:
         """How likely it is that the turn that pauses has ended, in the model's opinion; counts for semantic_vad."""
         patience = self.endpointing.patience
         if self._state is _State.PAUSE and patience is not None:
-            self._finished = probability >= patience.threshold
+            self._finished = True if probability >= patience.sure else False if probability < patience.doubtful else None
 
     def push(self, end: int, probability: float) -> Change | None:
         """One more window, ending at sample `end`."""

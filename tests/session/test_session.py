@@ -119,7 +119,7 @@ class TestDetectedTurns:
         assert names(out) == [STARTED, STOPPED, *COMMITTED]
         assert names(talk.send("response.create")) == OPENED
 
-    @pytest.mark.parametrize(("eagerness", "silence_ms"), [("low", 1200), ("auto", 700), ("high", 400)])
+    @pytest.mark.parametrize(("eagerness", "silence_ms"), [("low", 1200), ("auto", 900), ("high", 400)])
     def test_semantic_vad_ends_turns_by_eagerness(self, eagerness: str, silence_ms: int) -> None:
         talk = Talk(audio={"input": {"turn_detection": {"type": "semantic_vad", "eagerness": eagerness}}})
         talk.hear(320, 0.9)
