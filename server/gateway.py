@@ -51,11 +51,14 @@ class Gateway:
 
     async def ready(self) -> None:
         """Wait until the engine is there, or this has ended. Raises ConfigError for an unusable key file."""
-        ready = asyncio.create_task(self._ready.wait())
+        ready, ended = asyncio.create_task(self._ready.wait()), asyncio.create_task(self.ended())
         try:
-            await asyncio.wait({ready, asyncio.create_task(self.ended())}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                ended.result()
         finally:
             ready.cancel()
+            ended.cancel()
 
     async def ended(self) -> None:
         """Wait until it has stopped."""
@@ -67,7 +70,8 @@ class Gateway:
         if self._server is not None:
             self._server.force_exit = quick
             self._server.should_exit = True
-        await self.ended()
+        if self._task is not None:
+            await asyncio.wait({self._task})  # what it failed with is for `ready` and `ended` to say
 
     async def _run(self) -> None:
         engine = EngineClient.connect(self._folder, engine_config(self._settings))

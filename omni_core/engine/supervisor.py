@@ -100,6 +100,7 @@ class Supervised:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._closing.wait()
+                    return
 
     async def _live(self, ready: asyncio.Future[str]) -> OmniError:
         """One life: why it ended."""
