@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 
@@ -16,6 +17,11 @@ class StreamDecoder(Protocol):
 
     def push(self, frames: torch.Tensor) -> torch.Tensor:
         """Take the next frames [k, 7] int64; return the samples [n] float32 that are final now (n may be 0)."""
+        ...
+
+    @staticmethod
+    def push_all(streams: Sequence[Any], frames: torch.Tensor) -> list[torch.Tensor]:
+        """Push frames [B, k, 7] to B streams of one codec, of any ages, in one pass; return what each one's `push` would."""
         ...
 
     def flush(self) -> torch.Tensor:
@@ -32,6 +38,14 @@ class StreamEncoder(Protocol):
 
     def push(self, wave: torch.Tensor) -> torch.Tensor:
         """Take the next samples [N] float32, any N; return the frames [k, 7] int64 that are complete now."""
+        ...
+
+    @classmethod
+    def push_all(cls, streams: Sequence[Any], wave: torch.Tensor) -> torch.Tensor:
+        """Push whole frames [B, k * 2048] float32 to B streams of one codec in one pass; return what each one's `push` would, [B, k, 7].
+
+        Raises AudioError, and changes nothing, when a part of a frame waits in one of them or the samples are no whole frames.
+        """
         ...
 
     def flush(self) -> torch.Tensor:

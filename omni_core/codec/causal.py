@@ -2,7 +2,8 @@
 
 A frame's 2048 samples become a log-mel of 4 hops; a causal convolutional encoder and residual vector quantisation with SNAC's strides 4/2/1
 make 7 codes of it. The decoder lets the hops of one frame see each other, then runs causal convolutions and an inverse-STFT head (as Vocos,
-arXiv 2306.00814). Every part keeps its left context in a `State`, and decoding at once is one long push.
+arXiv 2306.00814). Every part keeps its left context in its stream's state, zero at the start; decoding at once is one long push, and any streams
+are pushed in one pass.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from torch import nn
 
 from omni_core.codec.base import FRAME_SAMPLES, SAMPLE_RATE
 from omni_core.codec.frames import pack_frames, unpack_frames
+from omni_core.codec.framing import FrameEncoder
+from omni_core.codec.state import StateLayout, joined
 from omni_core.config import CausalCodecConfig
 from omni_core.errors import AudioError
 
@@ -25,8 +28,6 @@ ENCODER_WINDOW = 1024
 STRIDES = (4, 2, 1)  #: of the three levels, in encoder hops
 KERNEL = 3
 LOG_FLOOR = 1e-4  #: of the encoder's mel magnitudes: fixed, so that a clip's level never depends on its future
-
-State = dict[str, torch.Tensor]  #: left contexts, by the module's name; empty at the start of a stream
 
 
 def mel_filters(bands: int, fft: int, sample_rate: int = SAMPLE_RATE, low: float = 0.0, high: float | None = None) -> torch.Tensor:
@@ -46,22 +47,23 @@ def mel_filters(bands: int, fft: int, sample_rate: int = SAMPLE_RATE, low: float
 class ConvLayer(nn.Module):
     """Residual layer: normalise, causal convolution (kernel 3) as one wide matrix product, GELU, projection back."""
 
-    def __init__(self, name: str, width: int, hidden: int, dilation: int) -> None:
+    def __init__(self, width: int, hidden: int, dilation: int, layout: StateLayout) -> None:
         super().__init__()
-        self.name, self.context = name, (KERNEL - 1) * dilation
         self.dilation = dilation
+        self.kept = layout.keep((KERNEL - 1) * dilation, width)
         self.norm = nn.LayerNorm(width)
         self.wide = nn.Linear(KERNEL * width, hidden)
         self.back = nn.Linear(hidden, width)
 
-    def forward(self, x: torch.Tensor, state: State | None = None) -> torch.Tensor:
-        """x [B, T, width] -> the same shape; `state` holds the layer's left context and is updated."""
-        y = self.norm(x)
-        past = None if state is None else state.get(self.name)
-        y = F.pad(y, (0, 0, self.context, 0)) if past is None else torch.cat((past, y), 1)
-        if state is not None:
-            state[self.name] = y[:, -self.context:].clone()
-        length = x.shape[1]
+    def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> torch.Tensor:
+        """x [B, T, width] -> the same shape; `state` [B, layout's size] holds the layer's left context and is updated."""
+        y, length = self.norm(x), x.shape[1]
+        if state is None:
+            y = F.pad(y, (0, 0, self.kept.shape[0], 0))
+        else:
+            past = self.kept.of(state)
+            y = torch.cat((past, y), 1)
+            past.copy_(y[:, length:])
         shifts = [y[:, k * self.dilation:k * self.dilation + length] for k in range(KERNEL)]
         return x + self.back(F.gelu(self.wide(torch.cat(shifts, -1)), approximate="tanh"))
 
@@ -111,29 +113,32 @@ class CausalEncoder(nn.Module):
 
     def __init__(self, config: CausalCodecConfig) -> None:
         super().__init__()
-        width = config.encoder_width
+        width, layout = config.encoder_width, StateLayout()
         self.register_buffer("window", torch.hann_window(ENCODER_WINDOW), persistent=False)
         self.register_buffer("filters", mel_filters(config.mels, ENCODER_WINDOW), persistent=False)
         self.inward = nn.Linear(config.mels, width)
-        self.layers = nn.ModuleList(ConvLayer(f"encoder.{n}", width, width * config.expansion, 1 + n % 2) for n in range(config.encoder_layers))
+        self.layers = nn.ModuleList(ConvLayer(width, width * config.expansion, 1 + n % 2, layout) for n in range(config.encoder_layers))
         hops = STRIDES[0]
         self.outward = nn.Linear(width, config.latent)
         self.frame = nn.Linear(hops * config.latent, hops * config.latent)  # the hops of a frame see each other
         self.norm = nn.LayerNorm(config.latent)
+        self.kept = layout.keep(ENCODER_WINDOW - ENCODER_HOP)  # samples
+        self.state_size = layout.size  #: numbers that a stream keeps
 
-    def log_mel(self, wave: torch.Tensor, state: State | None) -> torch.Tensor:
+    def log_mel(self, wave: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
         """[B, N] (N a multiple of 512) -> [B, N/512, mels]; each window ends where its hop ends."""
-        tail = ENCODER_WINDOW - ENCODER_HOP
-        past = None if state is None else state.get("encoder.wave")
-        wave = F.pad(wave, (tail, 0)) if past is None else torch.cat((past, wave), 1)
-        if state is not None:
-            state["encoder.wave"] = wave[:, -tail:].clone()
+        if state is None:
+            wave = F.pad(wave, (self.kept.shape[0], 0))
+        else:
+            past, length = self.kept.of(state), wave.shape[1]
+            wave = torch.cat((past, wave), 1)
+            past.copy_(wave[:, length:])
         spectrum = torch.fft.rfft(wave.unfold(-1, ENCODER_WINDOW, ENCODER_HOP) * self.window)
         mel = spectrum.abs() @ self.filters
         return (torch.log(mel.clamp(min=LOG_FLOOR * ENCODER_WINDOW)) - math.log(LOG_FLOOR * ENCODER_WINDOW)) / 4 - 1
 
-    def forward(self, wave: torch.Tensor, state: State | None = None) -> torch.Tensor:
-        """[B, F*2048] float32 -> latents [B, 4F, latent]."""
+    def forward(self, wave: torch.Tensor, state: torch.Tensor | None = None) -> torch.Tensor:
+        """[B, F*2048] float32 -> latents [B, 4F, latent]; `state` [B, state_size] makes it one push of B streams, and is updated."""
         x = self.inward(self.log_mel(wave, state))
         for layer in self.layers:
             x = layer(x, state)
@@ -151,19 +156,21 @@ class CausalDecoder(nn.Module):
         super().__init__()
         self.config = config
         inner, width, hops = config.latent, config.decoder_width, STRIDES[0]
-        hidden = width * config.expansion
+        hidden, layout = width * config.expansion, StateLayout()
         self.ratio = ENCODER_HOP // config.hop
         self.frame = nn.Linear(hops * inner, hops * width)
-        self.frame_layers = nn.ModuleList(ConvLayer(f"frame.{n}", width, hidden, 1 + n % 2) for n in range(config.frame_layers))
+        self.frame_layers = nn.ModuleList(ConvLayer(width, hidden, 1 + n % 2, layout) for n in range(config.frame_layers))
         self.upsample = nn.Linear(width, self.ratio * width)
-        self.layers = nn.ModuleList(ConvLayer(f"decoder.{n}", width, hidden, (1, 2, 4)[n % 3]) for n in range(config.decoder_layers))
+        self.layers = nn.ModuleList(ConvLayer(width, hidden, (1, 2, 4)[n % 3], layout) for n in range(config.decoder_layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, config.fft + 2)
         self.register_buffer("window", torch.hann_window(config.fft), persistent=False)
+        self.tail = layout.keep(config.fft - config.hop)  # of the newest segments, to which the next ones add
+        self.state_size = layout.size  #: numbers that a stream keeps
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
-    def windows(self, latents: torch.Tensor, state: State | None) -> torch.Tensor:
+    def windows(self, latents: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
         """[B, 4F, latent] -> windowed segments [B, 4F*512/hop, fft]."""
         batch, _, inner = latents.shape
         x = self.frame(latents.reshape(batch, -1, STRIDES[0] * inner)).view(batch, -1, self.config.decoder_width)
@@ -176,16 +183,16 @@ class CausalDecoder(nn.Module):
         spectrum = torch.polar(torch.exp(magnitude.clamp(max=6.0)), phase)
         return torch.fft.irfft(spectrum, n=self.config.fft) * self.window
 
-    def forward(self, latents: torch.Tensor, state: State | None = None) -> torch.Tensor:
-        """Latents [B, 4F, latent] -> samples [B, F*2048], `delay` samples behind; `state` makes it one push of a stream."""
+    def forward(self, latents: torch.Tensor, state: torch.Tensor | None = None) -> torch.Tensor:
+        """Latents [B, 4F, latent] -> samples [B, F*2048], `delay` samples behind; `state` [B, state_size] makes it one push of B streams."""
         segments = self.windows(latents, state)
         hop, overlap = self.config.hop, self.config.fft - self.config.hop
         samples = segments.shape[1] * hop
         total = F.fold(segments.transpose(1, 2), (1, samples + overlap), (1, self.config.fft), stride=(1, hop)).flatten(1)
         if state is not None:
-            if "tail" in state:
-                total = torch.cat((total[:, :overlap] + state["tail"], total[:, overlap:]), 1)
-            state["tail"] = total[:, samples:].clone()
+            tail = self.tail.of(state)
+            total[:, :overlap] += tail
+            tail.copy_(total[:, samples:])
         return total[:, :samples] / self.overlap
 
     @property
@@ -211,6 +218,11 @@ class CausalCodec(nn.Module):
         self.encoder = CausalEncoder(config)
         self.quantizers = nn.ModuleList(Quantizer(config.latent, config.codes, config.code_dim, stride) for stride in STRIDES)
         self.decoder = CausalDecoder(config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.levels[0].codebook.device
 
     @property
     def levels(self) -> list[Quantizer]:
@@ -239,8 +251,8 @@ class CausalCodec(nn.Module):
         return one + two + three
 
     @torch.inference_mode()
-    def encode_batch(self, wave: torch.Tensor, state: State | None = None) -> torch.Tensor:
-        """[B, F*2048] float32 -> frames [B, F, 7] int64; with a `state` dict the next call goes on where this one ended."""
+    def encode_batch(self, wave: torch.Tensor, state: torch.Tensor | None = None) -> torch.Tensor:
+        """[B, F*2048] float32 -> frames [B, F, 7] int64; with a `state` [B, encoder.state_size] the next call goes on where this one ended."""
         return pack_frames(*self.quantize(self.encoder(wave, state))[1])
 
     # The Codec protocol.
@@ -277,67 +289,53 @@ class CausalStream:
         self.reset()
 
     def reset(self) -> None:
-        self._state: State = {}
+        """Forget everything: the next push starts a new stream."""
+        self._state: torch.Tensor | None = None  # from the first frame on
         self._skip = self._codec.config.delay  # samples before time 0, still to be dropped
 
-    @torch.inference_mode()
     def push(self, frames: torch.Tensor) -> torch.Tensor:
-        if not len(frames):
-            return torch.zeros(0, device=frames.device)
-        samples = self._codec.decoder(self._codec.dequantize(frames[None]), self._state)[0]
-        skip, self._skip = self._skip, 0
-        return samples[skip:]
+        """Frames [k, 7] int64 -> the samples [n] float32 that are final now."""
+        return self.push_all([self], frames[None])[0]
 
     @staticmethod
     @torch.inference_mode()
     def push_all(streams: Sequence[CausalStream], frames: torch.Tensor) -> list[torch.Tensor]:
         """Push frames [B, k, 7] to B streams of one codec in one pass; gives what each one's `push` would give."""
-        pushed: list[torch.Tensor] = [frames] * len(streams)
-        started = [index for index, stream in enumerate(streams) if stream._state]
-        fresh = [index for index, stream in enumerate(streams) if not stream._state]  # no state to join before the first push
-        for group in filter(None, (started, fresh)):
-            codec, states = streams[0]._codec, [streams[index]._state for index in group]
-            state = {name: torch.cat([own[name] for own in states]) for name in states[0]}
-            samples = codec.decoder(codec.dequantize(frames[group]), state)
-            for row, index in enumerate(group):
-                stream = streams[index]
-                stream._state = {name: rows[row : row + 1] for name, rows in state.items()}
-                skip, stream._skip = stream._skip, 0
-                pushed[index] = samples[row, skip:]
+        codec = streams[0]._codec
+        frames = frames.to(codec.device)
+        if not frames.shape[1]:
+            return [torch.zeros(0, device=frames.device) for _ in streams]
+        for stream in streams:
+            if stream._state is None:
+                stream._state = torch.zeros(codec.decoder.state_size, device=frames.device)
+        with joined([stream._state for stream in streams if stream._state is not None]) as state:
+            samples = codec.decoder(codec.dequantize(frames), state)
+        pushed = [row[stream._skip :] for stream, row in zip(streams, samples, strict=True)]
+        for stream in streams:
+            stream._skip = 0
         return pushed
 
     @torch.inference_mode()
     def flush(self) -> torch.Tensor:
-        tail = self._state.pop("tail", None)
-        if tail is None:
+        """The `config.delay` samples that are still owed, once."""
+        if self._state is None:
             return torch.zeros(0)
-        return tail[0, :self._codec.config.delay] / self._codec.decoder.overlap
+        decoder, state = self._codec.decoder, self._state
+        self._state = None
+        return decoder.tail.of(state[None])[0, : self._codec.config.delay] / decoder.overlap
 
 
-class CausalStreamEncoder:
+class CausalStreamEncoder(FrameEncoder):
     """`codec.base.StreamEncoder` of a `CausalCodec`; gives what `encode` gives."""
 
     def __init__(self, codec: CausalCodec) -> None:
         self._codec = codec
-        self._device = next(codec.parameters()).device
-        self.reset()
+        super().__init__(codec.device)
 
-    def reset(self) -> None:
-        """Forget everything: the next push starts a new stream."""
-        self._state: State = {}
-        self._rest = torch.zeros(0, device=self._device)
+    def _restart(self) -> None:
+        self._state = torch.zeros(self._codec.encoder.state_size, device=self._device)
 
-    def push(self, wave: torch.Tensor) -> torch.Tensor:
-        """[N] float32, any N -> the frames [k, 7] int64 that are complete now; what is left over waits for the next push."""
-        wave = torch.cat((self._rest, wave.to(self._device)))
-        whole = len(wave) - len(wave) % FRAME_SAMPLES
-        self._rest = wave[whole:]
-        if not whole:
-            return torch.zeros(0, 7, dtype=torch.int64, device=self._device)
-        return self._codec.encode_batch(wave[None, :whole], self._state)[0]
-
-    def flush(self) -> torch.Tensor:
-        """The last frame [0 or 1, 7], zero-padded, and a fresh start."""
-        frames = self.push(torch.zeros(-len(self._rest) % FRAME_SAMPLES))
-        self.reset()
-        return frames
+    @classmethod
+    def _encode(cls, streams: Sequence[CausalStreamEncoder], wave: torch.Tensor) -> torch.Tensor:
+        with joined([stream._state for stream in streams]) as state:
+            return streams[0]._codec.encode_batch(wave, state)

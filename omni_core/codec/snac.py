@@ -3,14 +3,16 @@
 The decoder is not causal: an output sample depends on about 2.3 frames on either side. A stream therefore trails its input and speaks
 first after `first_audio_frames` frames; the end is flushed. One-shot decoding is a stream with one push, so the two can't differ.
 
-Its decoder adds noise, shaped by the signal, as it was trained to. Here the noise is drawn from a seed in order of sample position:
-two decodings of the same codes are equal, however they were cut. `noise=False` leaves it out.
+Its decoder adds noise, shaped by the signal, as it was trained to. Here the noise follows from a seed and the position in the stream: two
+decodings of the same codes are equal, however they were cut and whoever was decoded with them. `noise=False` leaves it out.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from omni_core.codec.base import FRAME_CODES, FRAME_SAMPLES, SAMPLE_RATE
-from omni_core.codec.frames import pack_frames, unpack_frames
-from omni_core.codec.streaming import Chain, Convolution, Noise, Pointwise, Residual, StreamLayer, Upsampling
+from omni_core.codec.frames import pack_frames
+from omni_core.codec.snac_streams import SnacStream, SnacStreamEncoder
+from omni_core.codec.streaming import Convolution, Mix, Network, Noise, Pointwise, Residual, StreamLayer, Timeline, Upsampling
 from omni_core.errors import CheckpointError, ConfigError
 
 _STRIDES = [4, 2, 1]  # codes of the three levels per frame: 1, 2, 4
 _LATENTS = 4  # decoder inputs per frame
-_WINDOW = 4  # frames that a microphone's newest one is encoded with, itself included: the encoder sees about 2.3 to its left
-_AT_ONCE = 32  # windows in one pass
 
 
 class SnacCodec:
@@ -38,7 +39,7 @@ class SnacCodec:
     frame_samples = FRAME_SAMPLES
 
     def __init__(self, network: SNAC, *, noise: bool = True, seed: int = 0) -> None:
-        """Take over `network`: its weight norms are folded.
+        """Take over `network`: its weight norms are folded, and its decoder is put together anew.
 
         Raises ConfigError unless it is a SNAC of 24 kHz, hop 512 and strides 4/2/1, without attention.
         """
@@ -51,8 +52,9 @@ class SnacCodec:
         self._network = network.eval().requires_grad_(False)
         self._noise, self._seed = noise, seed
         self.codes: int = network.codebook_size
-        decoder = self._decoder()
-        self.first_audio_frames = next(n for n in range(1, 64) if decoder.ready(n * _LATENTS) > 0)
+        self._decoder = self._put_together(network.decoder)
+        del network.decoder  # what its layers still need, those of the stream hold
+        self.first_audio_frames = self._decoder.delay // FRAME_SAMPLES + 1
 
     @classmethod
     def load(cls, directory: str | Path, device: str | torch.device = "cpu", *, noise: bool = True) -> SnacCodec:
@@ -105,119 +107,53 @@ class SnacCodec:
 
     def stream(self) -> SnacStream:
         """A decoder for one answer."""
-        return SnacStream(self._network, self._decoder, self.device)
+        return SnacStream(self._network.quantizer, self._decoder, self.device)
 
     def stream_encoder(self) -> SnacStreamEncoder:
         """An encoder for one microphone."""
         return SnacStreamEncoder(self._network, self.device)
 
-    def _decoder(self) -> Chain:
-        """The decoder network as a chain of streaming layers with fresh state."""
-        seeds = (self._seed, 0)
+    def _put_together(self, decoder: Any) -> Network:
+        """The decoder as layers that any streams share."""
+        timeline, seeds = Timeline(_LATENTS), itertools.count(self._seed)
 
-        def layers(modules: Iterator[nn.Module]) -> Iterator[StreamLayer]:
-            nonlocal seeds
+        def layers(modules: Iterable[Any]) -> Iterator[StreamLayer]:
             for module in modules:
                 match module:
-                    case nn.Conv1d(kernel_size=(1,)) | nn.Tanh():
-                        yield Pointwise(module)
+                    case nn.Conv1d(kernel_size=(1,)):
+                        yield Mix(module)
                     case nn.Conv1d():
-                        yield Convolution(module)
+                        yield Convolution(module, timeline)
                     case nn.ConvTranspose1d():
-                        yield Upsampling(module)
+                        yield Upsampling(module, timeline)
                     case Snake1d():
-                        yield Pointwise(_snake(module))
+                        yield Pointwise(Snake(module.alpha.view(-1, 1, 1)))
+                    case nn.Tanh():
+                        yield Pointwise(module)
                     case ResidualUnit():
-                        yield Residual(layers(module.block.children()))
+                        inner: Any = module.block
+                        yield Residual(partial(layers, inner.children()), inner[0].alpha.shape[1], timeline)
                     case DecoderBlock():
-                        yield from layers(module.block.children())
+                        block: Any = module.block
+                        yield from layers(block.children())
                     case NoiseBlock():
-                        seeds = (self._seed, seeds[1] + 1)
+                        seed = next(seeds)
+                        linear: Any = module.linear
                         if self._noise:
-                            yield Noise(Pointwise(module.linear), seeds)
+                            yield Noise(linear, seed, timeline)
                     case _:
                         raise ConfigError(f"SNAC: a decoder layer {type(module).__name__} can't be streamed")
 
-        return Chain(layers(self._network.decoder.model.children()))
+        return Network(layers(decoder.model.children()), timeline, self.device)
 
 
-class SnacStream:
-    """`codec.base.StreamDecoder`: frames in, the samples that no later frame can change out."""
+class Snake(nn.Module):
+    """x + sin(alpha x)^2 / alpha, without the package's TorchScript function, which recompiles for new lengths."""
 
-    def __init__(self, network: SNAC, new_decoder: Callable[[], Chain], device: torch.device) -> None:
-        self._network, self._new_decoder, self._device = network, new_decoder, device
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything: the next push starts a new stream."""
-        self._decoder = self._new_decoder()
-        self._frames = 0
-
-    def push(self, frames: Tensor) -> Tensor:
-        """Frames [k, 7] int64 -> the samples [n] float32 that are final now: none, or not even a multiple of a frame."""
-        if not len(frames):
-            return torch.zeros(0, device=self._device)
-        self._frames += len(frames)
-        return self._run(torch.as_tensor(frames, dtype=torch.int64, device=self._device), last=False)
-
-    def flush(self) -> Tensor:
-        """The rest [n] float32: now 2048 samples were given for each frame pushed. Afterwards only `reset` may follow."""
-        if not self._frames:
-            return torch.zeros(0, device=self._device)
-        return self._run(torch.zeros(0, FRAME_CODES, dtype=torch.int64, device=self._device), last=True)
-
-    @torch.inference_mode()
-    def _run(self, frames: Tensor, last: bool) -> Tensor:
-        if len(frames):
-            latents = self._network.quantizer.from_codes([level[None] for level in unpack_frames(frames)])  # [1, latent_dim, 4k]
-        else:
-            latents = torch.zeros(1, self._network.latent_dim, 0, device=self._device)
-        return self._decoder.push(latents, last)[0, 0]
-
-
-class SnacStreamEncoder:
-    """`codec.base.StreamEncoder`: each newest frame is encoded at once, in a fixed window that ends with it.
-
-    The network would look 190 ms ahead; waiting for that costs more than the codes' accuracy is worth to a listener (model-facts section 5).
-    """
-
-    def __init__(self, network: SNAC, device: torch.device) -> None:
-        self._network, self._device = network, device
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything: the next push starts a new stream."""
-        self._samples = torch.zeros((_WINDOW - 1) * FRAME_SAMPLES, device=self._device)  # left context, then what is no whole frame yet
-
-    @torch.inference_mode()
-    def push(self, wave: Tensor) -> Tensor:
-        """Samples [N] float32 at 24 kHz, any N -> frames [k, 7] int64."""
-        samples = torch.cat([self._samples, torch.as_tensor(wave, dtype=torch.float32, device=self._device)])
-        count = len(samples) // FRAME_SAMPLES - (_WINDOW - 1)
-        self._samples = samples[count * FRAME_SAMPLES :]
-        frames = [torch.zeros(0, FRAME_CODES, dtype=torch.int64, device=self._device)]
-        if count:
-            windows = samples.unfold(0, _WINDOW * FRAME_SAMPLES, FRAME_SAMPLES)  # [count, window]
-            frames += [pack_frames(*self._network.encode(part[:, None]))[:, -1] for part in windows.split(_AT_ONCE)]
-        return torch.cat(frames)
-
-    def flush(self) -> Tensor:
-        """The last frame [0 or 1, 7], zero-padded, and a fresh start."""
-        frames = self.push(torch.zeros(-len(self._samples) % FRAME_SAMPLES))
-        self.reset()
-        return frames
-
-
-def _snake(module: Snake1d) -> nn.Module:
-    """Snake1d without the package's TorchScript function, which recompiles for new lengths."""
-    return _Snake(module.alpha)
-
-
-class _Snake(nn.Module):
     def __init__(self, alpha: Tensor) -> None:
         super().__init__()
-        self.alpha = alpha
-        self.scale = (alpha + 1e-9).reciprocal()
+        self.alpha, self.scale = alpha, (alpha + 1e-9).reciprocal()
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(x, self.scale, torch.sin(self.alpha * x).square())
+        wave = (self.alpha * x).sin_()
+        return torch.addcmul(x, self.scale, wave.mul_(wave))

@@ -1,9 +1,10 @@
-"""Convolution chunk by chunk: layers that keep what the next chunk still needs, so that chunks joined equal the whole at once.
+"""Convolution frame by frame, for many streams in one pass: chunks joined equal the whole at once, and shapes never depend on a stream's age.
 
-A symmetric convolution can't finish its newest outputs before it has seen what lies right of them. Each layer here therefore
-trails its input: `push` gives the outputs that are final, `last=True` pads the end with zeros as the ordinary layer does and gives
-the rest. State is the layer's own left context, never a decoded window, so every frame is computed once. All tensors are
-[1, channels, time], and a chunk may have any length, 0 included. One object serves one stream.
+A symmetric convolution can't finish its newest outputs before it has seen what lies right of them. Each layer here therefore trails its input
+by a fixed delay: a chunk of k frames is always k * rate positions, the first of them `delay` before the chunk's own. Positions before a stream's
+begin and after its end are computed like all others and set to zero where a layer looks beside a position, which is what the ordinary layer's
+padding means. What a layer needs of the past lies in its stream's state. Tensors are [channels, B, positions], so that a matrix product takes
+all streams at once.
 """
 
 from __future__ import annotations
@@ -11,23 +12,58 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omni_core.codec.state import Place, StateLayout
 from omni_core.errors import ConfigError
+
+NOISE_FRAMES = 128  #: after which noise repeats: 11 s
+
+
+class Timeline:
+    """Where the outputs of the layers so far lie, and what they keep: each layer moves it on while a network is put together."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate  #: positions per frame
+        self.delay = 0  #: positions that a chunk lies behind the frames it came with
+        self.state = StateLayout()
+        self.edges: list[Tensor] = []  #: [rate] each: for every position of a frame's chunk the first frame for which it isn't before the begin
+
+    def edge(self) -> int:
+        """Ask for the mask of what lies inside the streams here; its number in `Chunk.inside`."""
+        self.edges.append(-((torch.arange(self.rate) - self.delay) // self.rate))
+        return len(self.edges) - 1
+
+
+class Chunk:
+    """What one pass is about: the next k frames of each of B streams."""
+
+    def __init__(self, state: Tensor, frames: Tensor, inside: Iterable[Tensor]) -> None:
+        self.state = state  #: [B, size], read and written
+        self.frames = frames  #: [B, k] int64, their numbers
+        self.inside = [mask.flatten(1) for mask in inside]  #: [B, k * rate] float32 each: 1 inside the stream, 0 before its begin and after its end
+
+    def extended(self, x: Tensor, place: Place, mask: Tensor | None = None) -> Tensor:
+        """Inputs [C, B, T] after those that the layer kept, [C, B, kept + T]; it keeps the newest of them."""
+        kept = place.of(self.state).transpose(0, 1)
+        width = kept.shape[-1]
+        whole = x.new_empty(*x.shape[:-1], width + x.shape[-1])
+        whole[..., :width] = kept
+        if mask is None:
+            whole[..., width:] = x
+        else:
+            torch.mul(x, mask, out=whole[..., width:])
+        kept.copy_(whole[..., x.shape[-1] :])
+        return whole
 
 
 class StreamLayer(Protocol):
-    """One layer of one stream."""
+    """One layer, for any streams: what it knows of them comes with each call."""
 
-    def push(self, x: Tensor, last: bool) -> Tensor:
-        """Take the next inputs; give the outputs that are final now. After `last` the layer is spent."""
-        ...
-
-    def ready(self, count: int) -> int:
-        """Outputs that are final once `count` inputs were pushed and none was the last (0 or less: none)."""
+    def __call__(self, x: Tensor, chunk: Chunk) -> Tensor:
+        """Inputs [C, B, T] -> outputs [C', B, T'], as many per frame whatever the streams' ages."""
         ...
 
 
@@ -37,111 +73,112 @@ class Pointwise:
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self._function = function
 
-    def push(self, x: Tensor, last: bool) -> Tensor:
-        return self._function(x) if x.shape[-1] else x
+    def __call__(self, x: Tensor, chunk: Chunk) -> Tensor:
+        return self._function(x)
 
-    def ready(self, count: int) -> int:
-        return count
+
+class Mix:
+    """A Conv1d of kernel 1: one matrix product for all positions of all streams."""
+
+    def __init__(self, layer: nn.Conv1d) -> None:
+        self._weight = layer.weight[..., 0]  # [out, in]
+        self._bias = self._weight.new_zeros(len(self._weight), 1) if layer.bias is None else layer.bias[:, None]
+        if layer.groups != 1 or layer.stride[0] != 1 or layer.padding != (0,):
+            raise ConfigError(f"{layer}: only plain convolutions of kernel 1 can be streamed")
+
+    def __call__(self, x: Tensor, chunk: Chunk) -> Tensor:
+        return torch.addmm(self._bias, self._weight, x.flatten(1)).unflatten(1, x.shape[1:])
 
 
 class Convolution:
     """A Conv1d of stride 1 with `dilation * (kernel - 1) / 2` zeros on either side."""
 
-    def __init__(self, layer: nn.Conv1d) -> None:
+    def __init__(self, layer: nn.Conv1d, timeline: Timeline) -> None:
         reach = layer.dilation[0] * (layer.kernel_size[0] - 1)
         if layer.stride[0] != 1 or layer.padding != (reach // 2,):
             raise ConfigError(f"{layer}: only convolutions of stride 1 that keep the length can be streamed")
-        self._layer, self._reach = layer, reach
-        self._kept = layer.weight.new_zeros(1, layer.in_channels, reach // 2)
+        self._layer = layer
+        self._kept, self._edge = timeline.state.keep(layer.in_channels, reach), timeline.edge()
+        timeline.delay += reach // 2
 
-    def push(self, x: Tensor, last: bool) -> Tensor:
-        x = torch.cat([self._kept, x], -1)
-        if last:
-            x = F.pad(x, (0, self._reach // 2))
-        count = max(0, x.shape[-1] - self._reach)
-        self._kept = x[..., count:]
-        if not count:
-            return x.new_zeros(1, self._layer.out_channels, 0)
-        return F.conv1d(x, self._layer.weight, self._layer.bias, dilation=self._layer.dilation, groups=self._layer.groups)
-
-    def ready(self, count: int) -> int:
-        return count - self._reach // 2
+    def __call__(self, x: Tensor, chunk: Chunk) -> Tensor:
+        x = chunk.extended(x, self._kept, chunk.inside[self._edge])
+        layer = self._layer  # streams are rows of one picture
+        return F.conv2d(x[None], layer.weight[:, :, None], layer.bias, dilation=(1, layer.dilation[0]), groups=layer.groups)[0]
 
 
 class Upsampling:
-    """A ConvTranspose1d of stride s and kernel 2s that gives s outputs per input: block j comes from inputs j and j - 1."""
+    """A ConvTranspose1d of stride s and kernel 2s that gives s outputs per input: block j comes from inputs j and j - 1, by one matrix product."""
 
-    def __init__(self, layer: nn.ConvTranspose1d) -> None:
+    def __init__(self, layer: nn.ConvTranspose1d, timeline: Timeline) -> None:
         stride, crop = layer.stride[0], layer.padding[0]
         assert isinstance(crop, int)
-        if layer.kernel_size[0] != 2 * stride or layer.output_padding[0] != 2 * crop - stride or layer.dilation[0] != 1:
+        plain = layer.kernel_size[0] == 2 * stride and layer.dilation[0] == layer.groups == 1
+        if not plain or layer.output_padding[0] != 2 * crop - stride:
             raise ConfigError(f"{layer}: only transposed convolutions with kernel = 2 x stride that give stride outputs per input can be streamed")
-        self._layer, self._stride, self._crop = layer, stride, crop
-        self._previous = layer.weight.new_zeros(1, layer.in_channels, 1)  # before the first input lies nothing
-        self._skip = crop  # the whole layer drops that many outputs at its start
+        newer, older = layer.weight.permute(1, 2, 0).split(stride, 1)  # [out, stride, in] each
+        self._weight = torch.cat([newer, older], -1).flatten(0, 1)  # [out * stride, 2 in]
+        self._bias = None if layer.bias is None else layer.bias.repeat_interleave(stride)
+        self._stride = stride
+        self._kept, self._edge = timeline.state.keep(layer.in_channels, 1), timeline.edge()
+        timeline.rate, timeline.delay = timeline.rate * stride, timeline.delay * stride + crop
 
-    def push(self, x: Tensor, last: bool) -> Tensor:
-        x = torch.cat([self._previous, x], -1)
-        self._previous = x[..., -1:]
-        start, stop = self._stride, self._stride * x.shape[-1]  # block 0 went out with the chunk before
-        if last:
-            stop += self._crop
-        if stop == start:
-            return x.new_zeros(1, self._layer.out_channels, 0)
-        full = F.conv_transpose1d(x, self._layer.weight, self._layer.bias, stride=self._layer.stride, groups=self._layer.groups)
-        skipped, self._skip = self._skip, 0
-        return full[..., start + skipped : stop]
-
-    def ready(self, count: int) -> int:
-        return count * self._stride - self._crop
+    def __call__(self, x: Tensor, chunk: Chunk) -> Tensor:
+        x = chunk.extended(x, self._kept, chunk.inside[self._edge]).permute(1, 2, 0)  # [B, 1 + T, in]
+        blocks = F.linear(torch.cat([x[:, 1:], x[:, :-1]], -1), self._weight, self._bias)  # [B, T, out * stride]
+        return blocks.unflatten(-1, (-1, self._stride)).permute(2, 0, 1, 3).flatten(2)
 
 
 class Residual:
-    """x + inner(x) where `inner` keeps the length: x waits until its inner output is final."""
+    """x + inner(x) where `inner` keeps the length: x waits until its inner output is there."""
 
-    def __init__(self, inner: Iterable[StreamLayer]) -> None:
-        self._inner = Chain(inner)
-        self._waiting: Tensor | None = None
+    def __init__(self, inner: Callable[[], Iterable[StreamLayer]], channels: int, timeline: Timeline) -> None:
+        before = timeline.delay
+        self._inner = list(inner())
+        self._kept = timeline.state.keep(channels, timeline.delay - before)
 
-    def push(self, x: Tensor, last: bool) -> Tensor:
-        y = self._inner.push(x, last)
-        if self._waiting is not None:
-            x = torch.cat([self._waiting, x], -1)
-        count = y.shape[-1]
-        self._waiting = x[..., count:]
-        return x[..., :count] + y
-
-    def ready(self, count: int) -> int:
-        return self._inner.ready(count)
+    def __call__(self, x: Tensor, chunk: Chunk) -> Tensor:
+        y = run(self._inner, x, chunk)
+        return y.add_(chunk.extended(x, self._kept)[..., : x.shape[-1]])
 
 
 class Noise:
-    """x + noise * inner(x), one normal number per position drawn in order from a seed, so that chunking can't change it."""
+    """x + noise * inner(x), one normal number per position, always the same: chunks, companions and devices can't change it."""
 
-    def __init__(self, inner: StreamLayer, seed: Iterable[int]) -> None:
-        self._inner = inner
-        self._random = np.random.default_rng(list(seed))
+    def __init__(self, inner: nn.Conv1d, seed: int, timeline: Timeline) -> None:
+        self._inner = Mix(inner)
+        count = NOISE_FRAMES * timeline.rate
+        numbers = torch.randn(count, generator=torch.Generator().manual_seed(seed)).roll(timeline.delay)
+        self._numbers = numbers.view(NOISE_FRAMES, timeline.rate).to(inner.weight)  # those of a chunk of one frame, by its number
 
-    def push(self, x: Tensor, last: bool) -> Tensor:
-        noise = torch.from_numpy(self._random.standard_normal(x.shape[-1], np.float32)).to(x.device)
-        return x + noise * self._inner.push(x, last)
-
-    def ready(self, count: int) -> int:
-        return count
+    def __call__(self, x: Tensor, chunk: Chunk) -> Tensor:
+        return torch.addcmul(x, self._numbers[chunk.frames % NOISE_FRAMES].flatten(1), self._inner(x, chunk))
 
 
-class Chain:
-    """Layers one after the other."""
+class Network:
+    """Layers one after the other, put together along one timeline."""
 
-    def __init__(self, layers: Iterable[StreamLayer]) -> None:
+    def __init__(self, layers: Iterable[StreamLayer], timeline: Timeline, device: torch.device) -> None:
+        """`layers` may be made while it is read; `timeline` then is where the outputs lie."""
+        self._inputs = timeline.rate  # per frame
         self._layers = list(layers)
+        self.rate, self.delay, self.state_size = timeline.rate, timeline.delay, timeline.state.size
+        self._edges, self._rates = torch.cat(timeline.edges).to(device), [len(edge) for edge in timeline.edges]
 
-    def push(self, x: Tensor, last: bool) -> Tensor:
-        for layer in self._layers:
-            x = layer.push(x, last)
-        return x
+    def __call__(self, x: Tensor, state: Tensor, first: Tensor, end: Tensor) -> Tensor:
+        """The next k frames of B streams: x [C, B, k * inputs per frame] -> [C', B, k * rate], `delay` positions late.
 
-    def ready(self, count: int) -> int:
-        for layer in self._layers:
-            count = layer.ready(max(0, count))
-        return max(0, count)
+        state [B, state_size] is read and written, zero for a new stream; first [B] int64 is the number of each stream's first frame here; end [B]
+        int64 is how many frames it has in all, for one that goes on any number beyond these. No shape and no kernel depends on their values.
+        """
+        frames = first[:, None] + torch.arange(x.shape[-1] // self._inputs, device=x.device)
+        number = frames[..., None]
+        inside = (number >= self._edges) & (number - end[:, None, None] < self._edges)  # [B, k, all rates]
+        return run(self._layers, x, Chunk(state, frames, inside.to(x.dtype).split(self._rates, -1)))
+
+
+def run(layers: Iterable[StreamLayer], x: Tensor, chunk: Chunk) -> Tensor:
+    """The layers one after the other."""
+    for layer in layers:
+        x = layer(x, chunk)
+    return x
