@@ -17,7 +17,10 @@ from tests.npm import NODE, NPM, installed
 JS = Path(__file__).parent / "js"
 PAGE = Path(__file__).resolve().parents[2] / "clients" / "browser"
 SCREENSHOTS = os.environ.get("SCREENSHOTS")  #: a folder for those of docs/
-SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+SIZES = {
+    "desktop": {"viewport": {"width": 1280, "height": 800}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True},
+}
 
 
 @NODE
@@ -75,25 +78,24 @@ def test_a_browser_gets_the_page_and_anyone_else_what_it_is_about(nano: str) -> 
 @pytest.mark.parametrize(
     ("size", "scheme"),
     [
-        ("desktop", "light"),
-        ("phone", "dark"),
-        pytest.param("desktop", "dark", marks=pytest.mark.slow),
-        pytest.param("phone", "light", marks=pytest.mark.slow),
+        pytest.param("desktop", "light", marks=NPM),
+        pytest.param("phone", "dark", marks=NPM),
+        pytest.param("desktop", "dark", marks=[*NPM, pytest.mark.slow]),
+        pytest.param("phone", "light", marks=[*NPM, pytest.mark.slow]),
     ],
 )
 def test_it_can_be_seen_and_used_by_everybody(visit: Visit, size: str, scheme: str) -> None:
     """No violation that axe-core knows of: before, during and after a conversation, in every panel."""
-    width, height = SIZES[size]
-    visitor = visit(60.0, color_scheme=scheme, viewport={"width": width, "height": height}, device_scale_factor=2 if size == "phone" else 1)
+    visitor = visit(0.5, question("capital-france-annie"), 60.0, color_scheme=scheme, **SIZES[size])
     look(visitor, f"{size}-{scheme}-welcome")
     visitor.type("Can you tell me a short story?")
     visitor.until_state("speaking")
     visitor.page.wait_for_timeout(2_500)
     visitor.page.keyboard.press("Escape")
     visitor.page.locator("del:not(:empty)").wait_for()
-    visitor.type("Please tell me a joke.")
+    visitor.talk()
     visitor.until_state("speaking")
-    visitor.page.wait_for_timeout(2_500)
+    visitor.page.wait_for_timeout(1_500)
     look(visitor, f"{size}-{scheme}-talking")
     visitor.page.click("#figures-button")
     look(visitor, f"{size}-{scheme}-timing")
@@ -102,6 +104,10 @@ def test_it_can_be_seen_and_used_by_everybody(visit: Visit, size: str, scheme: s
     visitor.page.click("#keep-button")
     visitor.page.click("#settings-button")
     look(visitor, f"{size}-{scheme}-settings")
+    visitor.page.keyboard.press("Escape")
+    visitor.do("omni.dispatchEvent(new CustomEvent('problem', { detail: { code: 'microphone-lost' } }))")
+    visitor.notice("microphone-lost")
+    look(visitor, f"{size}-{scheme}-trouble")
     assert visitor.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert visitor.complaints == []
 

@@ -42,6 +42,7 @@ def test_answers_can_be_written_only(visit: Visit) -> None:
     (answer,) = visitor.answered()
     assert same_words(answer["text"], "The capital of France is the city of Paris.")
     assert visitor.do("omni.recorder.file()") is None
+    assert visitor.page.locator("#captions").get_attribute("aria-live") == "polite"  # a screen reader says what nobody else does
 
 
 def test_push_to_talk_with_the_space_bar(visit: Visit) -> None:

@@ -53,6 +53,7 @@ function update(row, item) {
   const lost = item.heard === null ? "" : item.text.slice(item.heard.length).trimStart();
   write(said, lost && words ? `${words.trimEnd()} ` : words || (item.open || lost ? "" : placeholder(item)));
   write(unheard, lost);
+  row.ariaBusy = String(item.open);
   row.classList.toggle("open", item.open && !words);
   row.classList.toggle("wordless", !item.open && !item.text);
   row.querySelector("p")?.toggleAttribute("hidden", item.picture !== null && !item.text);

@@ -51,6 +51,9 @@ on("devices", () => {
   if (omni.devices.microphone) notices.over("microphone");
   if (omni.devices.camera) notices.over("camera");
 });
+on("session", ({ output_modalities }) => {
+  captions.ariaLive = output_modalities.includes("audio") ? "off" : "polite"; // what is heard need not be read out
+});
 on("sound", () => notices.over("sound"));
 on("listener", () => box("status").classList.toggle("listener", omni.state === "speaking"));
 

@@ -76,6 +76,8 @@ export const NOTES = {
 
 export const IDEAS = ["What can you do?", "Please tell me a joke.", "Can you tell me a short story?"];
 
+const SILENCE = matchMedia("(pointer: coarse)").matches ? "The square button silences it." : "Esc silences it.";
+
 /**
  * @param {import("../realtime/state.js").State} state
  * @param {{push: boolean, muted: boolean, microphone: boolean, command: boolean}} how
@@ -95,6 +97,6 @@ export function status(state, { push, muted, microphone, command }) {
     case "thinking":
       return ["Thinking", ""];
     case "speaking":
-      return ["Speaking", !microphone || muted || push ? "Esc silences it." : command ? "Say “stop omni” to interrupt." : "Speak to interrupt."];
+      return ["Speaking", !microphone || muted || push ? SILENCE : command ? "Say “stop omni” to interrupt." : "Speak to interrupt."];
   }
 }
