@@ -104,7 +104,7 @@ class Engine:
         tokenizer = self._bundle.tokenizer
         if tokenizer is None:
             raise TaskError(f"model {self.info.model} has no tokenizer: it can't answer")
-        response = Response(request, self._bundle.model.layout, tokenizer, self._bundle.codec, self._runner.device)
+        response = Response(request, self._bundle.model.layout, tokenizer, self._bundle.codec)
         ticket = self._scheduler.submit(request.id, request.paced, request.background)
         self._running[request.id] = _Running(response, ticket, turn, self._clock())
         return response

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from omni_core.engine.request import ListenerEnded, ListenerEvent, Status
 from omni_core.engine.runner import Runner
-from omni_core.errors import EngineBusy, EngineError, TaskError
+from omni_core.errors import AudioError, EngineBusy, EngineError, TaskError
 
 if TYPE_CHECKING:
     from omni_core.checkpoint import Bundle
@@ -80,17 +80,26 @@ class Listeners:
             self._free.append(row)
 
     def take(self) -> dict[int, Tensor]:
-        """The oldest waiting frame of each listener, encoded with what came before it alone: [7] codes, by row."""
-        frames, self._since = {}, None
+        """The oldest waiting frame of each listener, encoded with what came before it alone: [7] codes, by row; all in one pass of the codec."""
+        taken: dict[int, NDArray[np.float32]] = {}
+        self._since = None
         for row, listener in list(self._open.items()):
-            if not listener.waiting:
-                continue
-            listener.frame, pcm = listener.waiting.popleft()
-            try:
-                (frames[row],) = listener.encoder.push(torch.from_numpy(pcm))
-            except Exception as error:
-                self._fail(listener, error)
-        return frames
+            if listener.waiting:
+                listener.frame, pcm = listener.waiting.popleft()
+                try:
+                    taken[row] = self._one_frame(pcm)
+                except AudioError as error:
+                    self._fail(listener, error)
+        if not taken:
+            return {}
+        encoders = [self._open[row].encoder for row in taken]
+        try:
+            codes = encoders[0].push_all(encoders, torch.from_numpy(np.stack(list(taken.values()))))[:, 0]
+        except Exception as error:
+            for row in taken:
+                self._fail(self._open[row], error)
+            return {}
+        return dict(zip(taken, codes, strict=True))
 
     def read(self, margins: dict[int, float]) -> None:
         """What the step gave for the frames it took."""
@@ -105,6 +114,13 @@ class Listeners:
 
     def _find(self, id: str) -> int | None:
         return next((row for row, listener in self._open.items() if listener.id == id), None)
+
+    def _one_frame(self, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The samples, checked one by one: in a pass with others they must harm nobody else."""
+        assert self._bundle.codec is not None
+        if pcm.shape != (self._bundle.codec.frame_samples,) or not np.isfinite(pcm).all():
+            raise AudioError(f"a frame is {self._bundle.codec.frame_samples} finite samples, got {pcm.shape}, or NaN among them")
+        return pcm
 
     def _fail(self, listener: _Listener, error: Exception) -> None:
         log.error("listener %s failed", listener.id, exc_info=error)

@@ -18,7 +18,7 @@ _LAST_LAYER = AUDIO_LAYERS - 1
 class Response:
     """The state of one response between decode steps."""
 
-    def __init__(self, request: GenerateRequest, layout: TokenLayout, tokenizer: Tokenizer, codec: Codec | None, device: torch.device) -> None:
+    def __init__(self, request: GenerateRequest, layout: TokenLayout, tokenizer: Tokenizer, codec: Codec | None) -> None:
         self.request = request
         self.columns: list[NDArray] = []  #: [8] each, as fed back; the step that ends the response included
         self.prompt_tokens = 0
@@ -27,7 +27,7 @@ class Response:
         self.decoder: StreamDecoder | None = codec.stream() if codec is not None and request.task.speaks else None
         self.frames: torch.Tensor | None = None  #: [k, 7] that the last step finished
         self.samples = 0  #: of audio emitted
-        self._layout, self._device = layout, device
+        self._layout = layout
         self._text = TextStream(tokenizer)
         self._text_tokens, self._text_ended = 0, False
         self._delay = DelayBuffer(layout)
@@ -84,32 +84,28 @@ class Response:
         return self._text.push(token) if token < self._layout.text_tokens else ""
 
     def _repaired(self, frames: torch.Tensor) -> torch.Tensor | None:
-        """Frames [k, 7] of codes alone, where the codec is; None for no frame."""
+        """Frames [k, 7] of codes alone; None for no frame."""
         if not len(frames):
             return None
         frames = repair_frames(frames, self._layout.codes, self._last_frame)
         self._last_frame = frames[-1]
         self._frames_made += len(frames)
-        return frames.to(self._device)
+        return frames
 
 
 def decode_all(responses: Sequence[Response]) -> list[torch.Tensor | Exception | None]:
-    """Decode each response's `frames`; in one pass of the codec if it can join streams. An error stands where the samples would."""
+    """Decode each response's `frames` in one pass of the codec; on the host. Where the pass fails its error stands in place of the samples."""
     results: list[torch.Tensor | Exception | None] = [None] * len(responses)
     asking = [index for index, response in enumerate(responses) if response.frames is not None]
-    streams = [responses[index].decoder for index in asking]
-    push_all = getattr(type(streams[0]), "push_all", None) if len(streams) > 1 else None
+    streams = [decoder for index in asking if (decoder := responses[index].decoder) is not None]
+    if not streams:
+        return results
+    samples: Sequence[torch.Tensor | Exception]
     try:
-        if push_all is not None:
-            joined = push_all(streams, torch.stack([response.frames for response in responses if response.frames is not None]))
-            for index, samples in zip(asking, joined, strict=True):
-                results[index] = samples
-            return results
+        pushed = streams[0].push_all(streams, torch.stack([response.frames for response in responses if response.frames is not None]))
+        samples = torch.cat(pushed).float().cpu().split([len(each) for each in pushed])  # one copy for all: each waits for the device
     except Exception as error:
-        return [error if index in asking else None for index in range(len(responses))]
-    for index, stream in zip(asking, streams, strict=True):
-        try:
-            results[index] = stream.push(responses[index].frames)  # type: ignore[union-attr]
-        except Exception as error:
-            results[index] = error
+        samples = [error] * len(asking)
+    for index, each in zip(asking, samples, strict=True):
+        results[index] = each
     return results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +81,10 @@ class VoiceStream:
         ready = len(self.held) - self.voice.lag
         out, self.held = self.held[: max(0, ready)], self.held[max(0, ready) :]
         return self._samples(out)
+
+    @staticmethod
+    def push_all(streams: Sequence[VoiceStream], frames: torch.Tensor) -> list[torch.Tensor]:
+        return [stream.push(own) for stream, own in zip(streams, frames, strict=True)]
 
     def flush(self) -> torch.Tensor:
         out, self.held = self.held, self.held[:0]

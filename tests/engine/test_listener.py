@@ -18,7 +18,7 @@ from omni_core.codec.base import FRAME_SAMPLES, encode_as_stream
 from omni_core.config import EngineConfig, ListenerConfig
 from omni_core.engine.client import EngineClient
 from omni_core.engine.engine import Engine
-from omni_core.engine.request import GenerateRequest, Status
+from omni_core.engine.request import GenerateRequest, ListenerEnded, Status
 from omni_core.errors import AudioError, EngineBusy, EngineClosed, EngineError, TaskError
 from omni_core.listener import BatchListener
 from omni_core.tokens import Task
@@ -138,11 +138,12 @@ def test_an_hour_of_listening_takes_no_more_memory_than_a_minute(bundle):
     torch.testing.assert_close(margins(statuses)[14:], expected(bundle, frames)[14:], **CLOSE)
 
 
-def test_a_frame_that_can_not_be_heard_ends_its_listener_alone(bundle):
+@pytest.mark.parametrize("bad", [np.zeros(100, np.float32), np.full(FRAME_SAMPLES, np.nan, np.float32)], ids=["a part", "NaN"])
+def test_a_frame_that_can_not_be_heard_ends_its_listener_alone(bundle, bad):
     engine = Engine(bundle, EngineConfig(slots=2))
     engine.listeners.open("good")
     engine.listeners.open("bad")
-    engine.listeners.push("bad", 0, np.zeros(100, np.float32))
+    engine.listeners.push("bad", 0, bad)
     engine.listeners.push("good", 0, np.zeros(FRAME_SAMPLES, np.float32))
     engine.step(0.0)
     engine.step(0.02)
@@ -151,6 +152,21 @@ def test_a_frame_that_can_not_be_heard_ends_its_listener_alone(bundle):
     assert id == "good"
     assert isinstance(status, Status)
     engine.listeners.open("next")  # in the row that is free again
+
+
+def test_when_microphones_can_not_be_encoded_all_of_them_are_told_and_the_engine_goes_on():
+    broken = small_nano()
+    engine = Engine(broken, EngineConfig(slots=2))
+    for id in "ab":
+        engine.listeners.open(id)
+        engine.listeners.push(id, 0, np.zeros(FRAME_SAMPLES, np.float32))
+    encode_batch, broken.codec.encode_batch = broken.codec.encode_batch, lambda *_: 1 / 0
+    engine.step(0.0)
+    engine.step(0.02)
+    assert [(id, type(event)) for id, event in engine.listeners.events()] == [("a", ListenerEnded), ("b", ListenerEnded)]
+    broken.codec.encode_batch = encode_batch
+    engine.listeners.open("c")
+    assert len(listen(engine, "c", frames_of(0.5))) == 5
 
 
 def test_where_several_listen_a_frame_waits_a_moment_for_others(bundle):
