@@ -135,11 +135,18 @@ def test_settings_come_from_the_environment() -> None:
         Settings.from_environment({"OMNI_PORT": "many"})
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
-async def test_serve_says_where_it_listens_and_stops_in_order(bundle: Bundle, repository: Path, tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "gateways"),
+    [(signal.SIGTERM, "1"), pytest.param(signal.SIGINT, "1", marks=pytest.mark.slow), pytest.param(signal.SIGTERM, "2", marks=pytest.mark.slow)],
+)
+async def test_serve_says_where_it_listens_and_stops_in_order(
+    bundle: Bundle, repository: Path, tmp_path: Path, number: signal.Signals, gateways: str
+) -> None:
     save_bundle(bundle, tmp_path / "tiny")
     port_file = tmp_path / "port"
-    environment = {**os.environ, "OMNI_MODEL": str(tmp_path / "tiny"), "OMNI_DEVICE": "cpu", "OMNI_PORT": "0", "OMNI_PORT_FILE": str(port_file)}
+    settings = {"MODEL": str(tmp_path / "tiny"), "DEVICE": "cpu", "PORT": "0", "PORT_FILE": str(port_file), "GATEWAYS": gateways}
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), **{f"OMNI_{name}": value for name, value in settings.items()}}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "server", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=repository, env=environment
     )
@@ -161,6 +168,7 @@ async def test_serve_says_where_it_listens_and_stops_in_order(bundle: Bundle, re
             _, log = await process.communicate()
             assert process.returncode == 0, log.decode()
             assert b"Traceback" not in log
+            assert not list((tmp_path / "temporary").glob("omni-*"))
     finally:
         if process.returncode is None:
             process.kill()
