@@ -7,6 +7,7 @@ function runs in its place: so it is on a CPU, where tests hold padded steps aga
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,17 +47,32 @@ class Answered:
 
 def run_exactly(step: DecodeStep, due: Due) -> Answered:
     """A step of just the rows that are due, a response's side by side."""
-    heard, counts = len(due.listeners), 1 + due.paired
-    ends = heard + np.cumsum(counts)
-    first_at = ends - counts
-    slot_at = np.repeat(np.arange(len(due.slots)), counts)
-    second = np.arange(heard, heard + len(slot_at)) - first_at[slot_at]  # [R - L] 1 where it is a response's second row
-    speaker = np.flatnonzero(due.speaks)
-    codes = torch.stack(list(due.codes)) if heard else torch.zeros(0, AUDIO_LAYERS, dtype=torch.int64)
-    indices = (np.concatenate([due.listeners, due.first_rows[slot_at] + second]), due.slots, slot_at, ends - 1, first_at[speaker], speaker)
-    rows, slots, slot_at, text_at, audio_at, speaker = (torch.from_numpy(each).to(step.device) for each in indices)
-    outcome = step(Batch(rows, codes.to(step.device), slots, slot_at, text_at, audio_at, speaker, due.candidates, due.length))
+    heard = len(due.listeners)
+    who = (due.listeners, due.slots, due.first_rows, due.paired, due.speaks)
+    indices = _exact_indices(*(each.tobytes() for each in who), step.device)
+    codes = torch.stack(list(due.codes)).to(step.device) if heard else torch.zeros(0, AUDIO_LAYERS, dtype=torch.int64, device=step.device)
+    outcome = step(Batch(codes=codes, candidates=due.candidates, length=due.length, **indices))
     return Answered(outcome.columns.cpu().numpy(), outcome.margins.tolist(), outcome.turn_ended.cpu().numpy())
+
+
+@functools.lru_cache(maxsize=256)  # mostly it is those who were due the last time
+def _exact_indices(listeners: bytes, slots: bytes, first_rows: bytes, paired: bytes, speaks: bytes, device: torch.device) -> dict[str, Tensor]:
+    """A `Batch`'s indices, of the arrays of a `Due`."""
+    heard, index, first = (np.frombuffer(each, np.int64) for each in (listeners, slots, first_rows))
+    counts = 1 + np.frombuffer(paired, bool)
+    ends = len(heard) + np.cumsum(counts)
+    slot_at = np.repeat(np.arange(len(index)), counts)
+    second = np.arange(len(heard), len(heard) + len(slot_at)) - (ends - counts)[slot_at]  # [R - L] 1 where it is a response's second row
+    speaker = np.flatnonzero(np.frombuffer(speaks, bool))
+    indices = {
+        "rows": np.concatenate([heard, first[slot_at] + second]),
+        "slots": index,
+        "slot_at": slot_at,
+        "text_at": ends - 1,
+        "audio_at": (ends - counts)[speaker],
+        "speaker": speaker,
+    }
+    return {name: torch.tensor(each, device=device) for name, each in indices.items()}
 
 
 def bucket_sizes(slots: int) -> list[int]:
