@@ -22,7 +22,7 @@ import { next } from "./state.js";
 export { Devices, Problem, DEFAULTS };
 
 const ACK_MS = 250;
-const AGAIN_MS = 2_000; // then the server knows to the word what was heard of an answer that was cut
+const AGAIN_MS = [1_000, 3_000, 8_000]; // by then a server, even a busy one, has listened to what was heard of an answer, and knows its words
 const SHORTEST_PRESS_MS = 250;
 const RELEASE_MS = 120; // fingers are quicker than last syllables
 const STALE_BYTES = 256 * 1024; // some 4 s of speech that have not left: what comes on top is dropped
@@ -336,7 +336,7 @@ export class OmniRealtime extends EventTarget {
       this.#send({ type: "conversation.item.truncate", item_id: item, content_index: 0, audio_end_ms: toMs(samples) });
     }
     ask();
-    setTimeout(ask, AGAIN_MS);
+    AGAIN_MS.forEach((ms) => setTimeout(ask, ms));
   }
 
   // -- small things
