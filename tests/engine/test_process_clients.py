@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from omni_core.engine.messages import Beat, Cancel, Close, CloseTurn, Command, Events, Forgotten, FromEngine, Hello, OpenTurn, Ready, Submit
-from omni_core.engine.process import Clients
+from omni_core.engine.port import Clients
 from omni_core.engine.request import AudioChunk, EngineInfo, GenerateRequest
 from omni_core.engine.supervisor import engine_address
 from omni_core.engine.wire import encode, from_engine

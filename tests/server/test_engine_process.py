@@ -23,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.server.conftest import User
 
+pytestmark = pytest.mark.timeout(300)
 PATIENCE_S = 90.0  # a busy machine may take long to load a model
 SESSIONS = 12
 
