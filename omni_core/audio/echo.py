@@ -15,11 +15,13 @@ LONGEST_DELAY = 16_800  #: samples from when playback can be heard at the earlie
 FURTHEST_AHEAD = 30 * RATE  #: samples of playback after the newest of the microphone that are kept
 
 _HISTORY = 16  # blocks in which a new room is learnt at once, and noise is looked for (256 ms)
-_RECENT = 6  # blocks in which the delay is looked for (96 ms): a voice that begins has no more yet
+_FIRST_FOUND = 0.35  # correlation over _HISTORY of an echo by an unknown way
+_PATIENCE = 64  # blocks in which something is played (1 s): where no echo was found by then, there is none
+_RECENT = 6  # blocks in which a known delay is looked for again (96 ms): a voice that begins has no more yet
 _FOUND = 0.3  # correlation over _RECENT of an echo: other speech stays below in 98 of 100 cases, an echo in a room is above in most
 _NEAR, _FAR = 1_680, 0.8  # samples by which a delay may jump (70 ms); further away, so much of the correlation counts
 _SAME_DELAY = 144  # samples: what the filter follows by itself
-_BETTER = 0.6  # of the energy that the known way leaves: what another may leave to be taken instead
+_FIRST_BETTER, _BETTER = 0.75, 0.6  # of the energy that no way, or the known one, leaves: what another may leave to be taken instead
 
 _TINY = np.float32(1e-5)  # power of a band that nobody hears
 _QUIETEST = 1e-6 * BLOCK * BLOCK  # power of a block that is nobody's speech (-60 dB of full scale)
@@ -43,6 +45,7 @@ class EchoGuard:
         self._playback = 0, np.zeros(0, np.float32)  # where it begins, and what it is: one value, for `push` may run in another thread
         self._path: Path | None = None
         self._lag = 0  # where correlation found the path
+        self._waited = 0  # blocks in which something was played without an echo
         self._leak = np.full(BANDS, _LEAK)
         self._explained: list[int] = []  # where blocks begin in which nobody speaks, of the newest push
         self._begin(0)
@@ -132,6 +135,7 @@ class EchoGuard:
             self._leak = np.maximum(self._leak, _LEAK)
             if self._path:
                 self._path.restart(self._heard_from(*self._path.needs(begin - BLOCK, PARTITIONS)))
+        self._waited += bool(self._heard_from(begin, self._position).any())
         heard = band_powers(microphone)
         nothing = np.zeros(BANDS, np.float32)
         split = self._follow(self._path, begin, microphone) if self._path else Split(microphone, heard, nothing, nothing)
@@ -148,9 +152,14 @@ class EchoGuard:
             self._is_echo = False
         self._weigh(excess)
         self._noise = np.minimum(_NOISE_RISE * self._noise + _TINY / 10_000, heard)
-        if not self._open:
+        if not (self._open or self._hopeless):
             self._explained.append(begin)
         return self._rest[-BLOCK:]
+
+    @property
+    def _hopeless(self) -> bool:
+        """No echo comes: the user wears headphones, or has an echo canceller."""
+        return self._path is None and self._waited > _PATIENCE
 
     def _follow(self, path: Path, begin: int, microphone: Wave) -> Split:
         return path.follow(microphone, self._heard_from(*path.needs(begin)))
@@ -177,15 +186,15 @@ class EchoGuard:
 
     def _search(self) -> Split | None:
         """Is what is not explained an echo by another way? If so and that way explains it better, go on with it: gives this block by it."""
-        recent = self._rest[-_RECENT * BLOCK :]
+        recent = self._rest[-_RECENT * BLOCK :] if self._path else self._rest
         played = self._heard_from(self._position - len(recent) - LONGEST_DELAY, self._position)
         lag, correlation = find(recent, played, self._lag if self._path else None, _NEAR, _FAR)
-        self._is_echo = correlation > _FOUND
+        self._is_echo = correlation > (_FOUND if self._path else _FIRST_FOUND)
         if not self._is_echo or (self._path and abs(lag - self._lag) <= _SAME_DELAY):
             return None
         ways = [Path(lag), *([self._path.moved(lag - self._lag)] if self._path else [])]
         energy, split, path = min(((*self._replay(way), way) for way in ways), key=lambda trial: trial[0])
-        if self._path and energy > _BETTER * float(np.square(self._rest[len(self._rest) // 2 :]).sum()):
+        if energy > (_BETTER if self._path else _FIRST_BETTER) * float(np.square(self._rest[len(self._rest) // 2 :]).sum()):
             return None
         self._path, self._lag = path, lag
         self._leak = np.maximum(self._leak, _LEAK)
