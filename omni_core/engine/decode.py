@@ -16,6 +16,8 @@ from omni_core.listener import listener_tokens, margins
 from omni_core.models import EndOfTurn, KVCache, OmniModel, Sampling, greedy, sample
 from omni_core.tokens import AUDIO_LAYERS, STREAMS, TEXT_STREAM
 
+NO_NUMBER = -1  #: no id: the model's numbers have run away, to infinity or NaN
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -39,7 +41,7 @@ class Batch:
 class Outcome:
     """What a step gave, on the device."""
 
-    columns: Tensor  #: [N, 8] int64, audio ids local to their layer, pad_a where nothing is spoken
+    columns: Tensor  #: [N, 8] int64, audio ids local to their layer, pad_a where nothing is spoken; the text is NO_NUMBER where the model gave none
     margins: Tensor  #: [L] float32, how far irq is ahead of n-irq
     turn_ended: Tensor  #: [N] float32, how likely the speaker has ended: of use where an answer begins. 0 without a head for it
 
@@ -91,6 +93,10 @@ class DecodeStep:
             self.inputs[batch.rows[batch.audio_at], :TEXT_STREAM] = audio + self._offsets
         self.inputs[batch.rows[len(batch.codes) :], TEXT_STREAM] = text[batch.slot_at]
         self.steps[batch.slots] += 1
+        finite = hidden.isfinite().all(-1)
+        columns[:, TEXT_STREAM] = torch.where(finite[batch.text_at], text, NO_NUMBER)
+        if len(batch.speaker):
+            columns[batch.speaker, TEXT_STREAM] = torch.where(finite[batch.audio_at], columns[batch.speaker, TEXT_STREAM], NO_NUMBER)
         return columns
 
     def _text(self, hidden: Tensor, batch: Batch, sampling: Sampling | None) -> Tensor:

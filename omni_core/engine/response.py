@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from omni_core.codec.base import FRAME_CODES, Codec, StreamDecoder
 from omni_core.codec.frames import repair_frames
+from omni_core.engine.decode import NO_NUMBER
 from omni_core.engine.request import AudioChunk, EngineEvent, FinishReason, GenerateRequest, TextDelta, Usage
+from omni_core.errors import EngineError
 from omni_core.tokens import AUDIO_LAYERS, TEXT_STREAM, DelayBuffer, TextStream, Tokenizer, TokenLayout
 
 _LAST_LAYER = AUDIO_LAYERS - 1
@@ -41,7 +43,12 @@ class Response:
         return Usage(self.prompt_tokens, self._text_tokens, self._frames_made * FRAME_CODES)
 
     def read(self, column: NDArray) -> None:
-        """Take one step's column [8]. Sets `frames` to what the codec has to decode now, and `reason` when it was the last."""
+        """Take one step's column [8]. Sets `frames` to what the codec has to decode now, and `reason` when it was the last.
+
+        Raises EngineError where the model gave no number.
+        """
+        if column[TEXT_STREAM] == NO_NUMBER:
+            raise EngineError("the model's numbers ran away (NaN or infinity): ask again; `omni check` tries its weights")
         self.columns.append(column)
         ids: Sequence[int] = column.tolist()
         self.reason = self._ending(ids)

@@ -325,6 +325,32 @@ def test_where_memory_runs_out_the_newest_is_refused_and_the_others_go_on(random
     assert np.array_equal(np.stack(response.columns), np.stack(alone.columns))
 
 
+def test_numbers_that_run_away_end_their_own_response_alone(random_model):
+    """NaN in one prompt: not in a neighbour's answer, nor in that of whoever has the slot next."""
+
+    class Broken(Ear):
+        def encode(self, wave):
+            return super().encode(wave) * (torch.nan if len(wave) > 16_000 / 2 else 1)
+
+    good = _request("good", max_steps=20)
+    alone = _engine(random_model)
+    expected = alone.submit(good)
+    while alone.wait_s(0.0) is not None:
+        alone.step(0.0)
+    engine = _engine(random_model, config=EngineConfig(slots=2), audio_encoder=Broken())
+    engine.submit(_request("bad", audio=wave(0.6)))
+    beside = engine.submit(good)
+    ended: dict[str, EngineEvent] = {}
+    while engine.wait_s(0.0) is not None:
+        ended |= dict(engine.step(0.0))
+        if "bad" in ended and "next" not in ended and len(beside.columns) == 5:
+            after = engine.submit(_request("next", max_steps=20))
+    assert isinstance(ended["bad"], Failed)
+    assert "NaN" in str(ended["bad"].error)
+    for response in (beside, after):
+        assert np.array_equal(np.stack(response.columns), np.stack(expected.columns))
+
+
 def test_who_finds_no_slot_in_time_is_told(random_model):
     engine = _engine(random_model, config=EngineConfig(slots=1, max_wait_s=5.0))
     for name in ("runs", "waits"):
