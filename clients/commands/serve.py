@@ -15,6 +15,7 @@ omni serve --open                                  # and talk to it in your brow
 omni serve --host 0.0.0.0 --port 9000 --api-key-file keys.txt
 omni serve --host 0.0.0.0 --tls-self-signed        # https and wss: what a browser on another machine needs for its microphone
 omni serve --model gpt-omni/mini-omni2 --device cuda
+omni serve --gateways 4 --max-sessions 1000        # one engine, and four processes that share the connections
 OMNI_MAX_SESSIONS=8 omni serve                     # each option has such a variable; the option wins
 """
 

@@ -56,6 +56,20 @@ async def test_a_typed_question_is_answered_in_speech_as_it_is_made(server: Serv
     assert not user.of("omni.response.timings")
 
 
+async def test_a_turn_whose_hearing_was_lost_with_its_engine_is_answered_all_the_same(server: Server) -> None:
+    async with server.user() as user:
+        await user.send("session.update", session={"type": "realtime", "max_output_tokens": 80})
+        sound = speech()
+        half = len(sound) // 4 * 2
+        await user.say(sound[:half])
+        await user.until("input_audio_buffer.speech_started")
+        await eventually(lambda: bool(server.engine._turns))
+        server.engine._turns.clear()  # as when the engine dies and another is started
+        await user.say(sound[half:])
+        assert (await user.until("response.done"))["response"]["status"] in ("completed", "incomplete")
+    assert user.of("response.output_audio.delta")
+
+
 async def test_a_spoken_question_is_heard_transcribed_and_answered(server: Server) -> None:
     async with server.user() as user:
         session = {"type": "realtime", "max_output_tokens": 80, "audio": {"input": {"transcription": {"model": "whisper-1"}}}}
