@@ -82,7 +82,7 @@ def _convert_whisper(encoder: WhisperEncoder, precision: Precision) -> None:
 
 
 def fastest(model: OmniModel) -> Precision:
-    """float32, or what takes fewer bytes (int8, bfloat16 where there is none) if this CPU runs the model's matrix products faster in it, for one user."""
+    """float32, or what takes fewer bytes (int8; bfloat16 where there is none) if this CPU runs one user's matrix products faster in it."""
     smaller = Precision.INT8 if int8.supported() else Precision.BFLOAT16
     exact_s, smaller_s = _measure(model, Precision.FLOAT32), _measure(model, smaller)
     log.info("matrix products of a step: float32 %.2f ms, %s %.2f ms", 1e3 * exact_s, smaller.value, 1e3 * smaller_s)
