@@ -21,7 +21,10 @@ class StreamDecoder(Protocol):
 
     @staticmethod
     def push_all(streams: Sequence[Any], frames: torch.Tensor) -> list[torch.Tensor]:
-        """Push frames [B, k, 7] to B streams of one codec, of any ages, in one pass; return what each one's `push` would."""
+        """Push frames [B, k, 7] to B streams of one codec, of any ages, in one pass; return what each one's `push` would.
+
+        Where several are pushed one frame and the pass raises, they are as they were.
+        """
         ...
 
     def flush(self) -> torch.Tensor:

@@ -16,7 +16,9 @@ from omni_core.codec.state import joined
 from omni_core.codec.streaming import Network
 
 _WINDOW = 4  # frames that a microphone's newest one is encoded with, itself included: the encoder sees about 2.3 to its left
-_AT_ONCE = 32  # frames or windows in one pass: enough to fill the machine, few enough for what lies between layers to stay small
+_AT_ONCE = 32  # frames of one stream in a pass: few enough for what lies between layers to stay small
+_CPU_WINDOWS = 4  # in a pass of the encoder on a CPU, whose caches hold no more: with 8 it is slower than one by one
+_WINDOWS = 256  # on anything else
 _OPEN = 1 << 40  # frames of a stream whose end isn't known
 
 
@@ -91,5 +93,5 @@ class SnacStreamEncoder(FrameEncoder):
             samples = torch.cat([past, wave], 1)
             past.copy_(samples[:, -past.shape[1] :])
         windows = samples.unfold(1, _WINDOW * FRAME_SAMPLES, FRAME_SAMPLES).flatten(0, 1)  # [B * k, window]
-        codes = [pack_frames(*streams[0]._network.encode(part[:, None]))[:, -1] for part in windows.split(_AT_ONCE)]
+        codes = [pack_frames(*streams[0]._network.encode(part[:, None]))[:, -1] for part in windows.split(_CPU_WINDOWS if wave.is_cpu else _WINDOWS)]
         return torch.cat(codes).unflatten(0, (len(streams), -1))

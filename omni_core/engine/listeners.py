@@ -95,10 +95,8 @@ class Listeners:
         encoders = [self._open[row].encoder for row in taken]
         try:
             codes = encoders[0].push_all(encoders, torch.from_numpy(np.stack(list(taken.values()))))[:, 0]
-        except Exception as error:
-            for row in taken:
-                self._fail(self._open[row], error)
-            return {}
+        except Exception:
+            return self._each_alone(taken)
         return dict(zip(taken, codes, strict=True))
 
     def read(self, margins: dict[int, float]) -> None:
@@ -114,6 +112,17 @@ class Listeners:
 
     def _find(self, id: str) -> int | None:
         return next((row for row, listener in self._open.items() if listener.id == id), None)
+
+    def _each_alone(self, taken: dict[int, NDArray[np.float32]]) -> dict[int, Tensor]:
+        """What `take` does, for when a pass has failed: it ends those for whom it fails again."""
+        codes: dict[int, Tensor] = {}
+        for row, pcm in taken.items():
+            listener = self._open[row]
+            try:
+                (codes[row],) = listener.encoder.push(torch.from_numpy(pcm))
+            except Exception as error:
+                self._fail(listener, error)
+        return codes
 
     def _one_frame(self, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
         """The samples, checked one by one: in a pass with others they must harm nobody else."""

@@ -101,18 +101,24 @@ class Response:
 
 
 def decode_all(responses: Sequence[Response]) -> list[torch.Tensor | Exception | None]:
-    """Decode each response's `frames` in one pass of the codec; on the host. Where the pass fails its error stands in place of the samples."""
+    """Decode each response's `frames`, on the host: in one pass of the codec, or, where that fails, each in its own. An error stands where the
+    samples of its response would.
+    """
     results: list[torch.Tensor | Exception | None] = [None] * len(responses)
-    asking = [index for index, response in enumerate(responses) if response.frames is not None]
-    streams = [decoder for index in asking if (decoder := responses[index].decoder) is not None]
-    if not streams:
+    asking = [(index, each.decoder, each.frames) for index, each in enumerate(responses) if each.decoder is not None and each.frames is not None]
+    if not asking:
         return results
-    samples: Sequence[torch.Tensor | Exception]
     try:
-        pushed = streams[0].push_all(streams, torch.stack([response.frames for response in responses if response.frames is not None]))
+        streams = [decoder for _, decoder, _ in asking]
+        pushed = streams[0].push_all(streams, torch.stack([frames for _, _, frames in asking]))
         samples = torch.cat(pushed).float().cpu().split([len(each) for each in pushed])  # one copy for all: each waits for the device
-    except Exception as error:
-        samples = [error] * len(asking)
-    for index, each in zip(asking, samples, strict=True):
-        results[index] = each
+    except Exception:
+        for index, decoder, frames in asking:
+            try:
+                results[index] = decoder.push(frames)
+            except Exception as error:
+                results[index] = error
+    else:
+        for (index, _, _), each in zip(asking, samples, strict=True):
+            results[index] = each
     return results
