@@ -148,7 +148,7 @@ class Noise:
     def __init__(self, inner: nn.Conv1d, seed: int, timeline: Timeline) -> None:
         self._inner = Mix(inner)
         count = NOISE_FRAMES * timeline.rate
-        numbers = torch.randn(count, generator=torch.Generator().manual_seed(seed)).roll(timeline.delay)
+        numbers = torch.randn(count, generator=torch.Generator("cpu").manual_seed(seed), device="cpu").roll(timeline.delay)
         self._numbers = numbers.view(NOISE_FRAMES, timeline.rate).to(inner.weight)  # those of a chunk of one frame, by its number
 
     def __call__(self, x: Tensor, chunk: Chunk) -> Tensor:

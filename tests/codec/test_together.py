@@ -68,7 +68,8 @@ def test_answers_that_come_and_go_sound_as_each_alone(codec):
 
 def test_a_pass_of_snac_can_be_recorded():
     """It depends on no value, or a device that holds none would fail: ages, begins and ends are masks."""
-    decoder = SnacCodec(SNAC(**SMALL_SNAC).to("meta"))._decoder
+    with torch.device("meta"):
+        decoder = SnacCodec(SNAC(**SMALL_SNAC))._decoder
     latents, state = torch.zeros(64, 5, 4, device="meta"), torch.zeros(5, decoder.state_size, device="meta")
     first, end = torch.zeros(2, 5, dtype=torch.int64, device="meta")
     assert decoder(latents, state, first, end).shape == (1, 5, FRAME_SAMPLES)
