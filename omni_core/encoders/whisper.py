@@ -80,8 +80,20 @@ class WhisperEncoder(nn.Module):
             raise AudioError("audio holds NaN or infinite samples: check the decoder or microphone that made it")
         weight = self.tower.conv1.weight
         mel = log_mel_spectrogram(pad_or_trim(wave.to(weight.device, torch.float32)), self.config.mels)  # [mels, 3000]
-        features = self.tower(mel[None].to(weight.dtype))[0]  # [1500, width]
-        return features[: self.feature_count(len(wave))]
+        return self._run(mel[None].to(weight.dtype), self.feature_count(len(wave)))[0]
+
+    def _run(self, mel: Tensor, count: int) -> Tensor:
+        """mel [1, mels, 3000] -> the first `count` features [1, count, width]: as `Tower.forward` gives them, but the last layer makes no others."""
+        tower = self.tower
+        *blocks, last = tower.blocks
+        x = F.gelu(tower.conv2(F.gelu(tower.conv1(mel)))).permute(0, 2, 1)
+        x = (x + tower.positional_embedding).to(x.dtype)
+        for block in blocks:
+            x = block(x)
+        seen = last.attn_ln(x)
+        x = x[:, :count] + last.attn(seen[:, :count], seen)[0]
+        mlp: nn.Module = last.mlp
+        return tower.ln_post(x + mlp(last.mlp_ln(x)))
 
     def feature_count(self, samples: int) -> int:
         """Features of a waveform of `samples`: floor(ms / 20) + 1, at most the window's."""
@@ -93,9 +105,7 @@ class _ByHead(MultiHeadAttention):
 
     def qkv_attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, None]:
         """[1, T, width] each -> [1, T, width]."""
-        attended = torch.empty_like(q)
         scale = (q.shape[-1] // self.n_head) ** -0.5
-        for queries, keys, values, out in zip(*(each[0].chunk(self.n_head, -1) for each in (q * scale, k, v, attended)), strict=True):
-            weights = F.softmax(queries.bfloat16() @ keys.bfloat16().T, dim=-1)
-            out.copy_(weights @ values.bfloat16())
-        return attended, None
+        heads = (each[0].unflatten(-1, (self.n_head, -1)).transpose(0, 1).bfloat16().contiguous() for each in (q * scale, k, v))  # [heads, T, D]
+        attended = [F.softmax(queries @ keys.T, dim=-1) @ values for queries, keys, values in zip(*heads, strict=True)]
+        return torch.cat(attended, -1)[None].to(q.dtype), None
