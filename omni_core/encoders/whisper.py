@@ -87,7 +87,8 @@ class WhisperEncoder(nn.Module):
         tower = self.tower
         *blocks, last = tower.blocks
         x = F.gelu(tower.conv2(F.gelu(tower.conv1(mel)))).permute(0, 2, 1)
-        x = (x + tower.positional_embedding).to(x.dtype)
+        positions: Any = tower.positional_embedding
+        x = (x + positions).to(x.dtype)
         for block in blocks:
             x = block(x)
         seen = last.attn_ln(x)
