@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     where = f"{machine.device}, {threads} threads" if machine.device == "cpu" else torch.cuda.get_device_name(model.device)
     shown.print(
         f"[bold]{bundle.name}[/] in {precision.value} on {where}, torch {torch.__version__}\n"
-        f"reads {machine.bytes_per_s / 1e9:.1f} GB/s, multiplies {machine.operations_per_s / 1e9:,.0f} GFLOP/s; "
+        f"reads {machine.bytes_per_s / 1e9:.1f} GB/s, multiplies {machine.operations_per_s / 1e9:,.0f} GFLOP/s\n"
         f"{bytes_per_position(model):,} bytes of keys and values a position and row"
     )
     with Progress(console=Console(stderr=True), transient=True) as progress:

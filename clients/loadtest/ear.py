@@ -7,7 +7,6 @@ to its arrival, negative when it was early. What was missed is not skipped: play
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from websockets.asyncio.client import ClientConnection
 from clients.errors import ClientError
 from clients.loadtest.tally import Count, Ledger
 from clients.python.audio import RATE
+from clients.python.client import read_event
 from clients.python.player import Player
 
 ANTICIPATION_S = 0.2  #: an answer begun no earlier than this before the last faint sound of a question is to all of it
@@ -40,13 +40,7 @@ def read(message: bytes) -> int | dict[str, Any] | None:
         end = message.find(b'"', begin)
         padding = message.count(b"=", max(begin, end - 2), end)
         return ((end - begin) // 4 * 3 - padding) // 2
-    try:
-        event = json.loads(message)
-    except ValueError as error:
-        raise ClientError(f"the server sent something that is no JSON ({error}); is this a Realtime server?") from error
-    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
-        raise ClientError("the server sent an event without a type; is this a Realtime server?")
-    return event
+    return read_event(message)
 
 
 @dataclass

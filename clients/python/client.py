@@ -110,12 +110,7 @@ class RealtimeClient:
             message = await self._socket.recv()
         except ConnectionClosed as error:
             raise connection_closed(error) from error
-        try:
-            event = json.loads(message)
-        except ValueError as error:
-            raise ClientError(f"the server sent something that is no JSON ({error}); is this a Realtime server?") from error
-        if not isinstance(event, dict) or not isinstance(event.get("type"), str):
-            raise ClientError("the server sent an event without a type; is this a Realtime server?")
+        event = read_event(message)
         if event["type"] in ("session.created", "session.updated"):
             self.session = event["session"]
         return event
@@ -222,3 +217,14 @@ def _is_local(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def read_event(message: str | bytes) -> dict[str, Any]:
+    """A server's message. Raises ClientError for what is no event."""
+    try:
+        event = json.loads(message)
+    except ValueError as error:
+        raise ClientError(f"the server sent something that is no JSON ({error}); is this a Realtime server?") from error
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        raise ClientError("the server sent an event without a type; is this a Realtime server?")
+    return event

@@ -38,8 +38,7 @@ def step_bytes(model: OmniModel, precision: Precision, rows: int, positions: int
     """What a step of `rows` rows, each with `positions` behind it, reads: every layer and both heads once, every row's keys and values."""
     backbone = model.config.backbone
     weights = _layer_weights(model) + backbone.width * (model.layout.text_rows + AUDIO_LAYERS * model.layout.audio_rows)
-    keys_and_values = 2 * backbone.layers * backbone.kv_heads * backbone.head_size * model.embedding.weight.element_size()
-    return weights * _BYTES[precision] + rows * positions * keys_and_values
+    return weights * _BYTES[precision] + rows * positions * bytes_per_position(model)
 
 
 def step_operations(model: OmniModel, users: int, positions: int) -> float:

@@ -52,9 +52,9 @@ def test_the_parts_of_a_cold_answer_are_in_it(nano):
 
 def test_users_talk_in_real_time_and_are_listened_to(nano):
     shares: list[float] = []
-    talk = measure_users(nano, users=2, seconds=4.0, question_s=0.5, progress=shares.append)
+    talk = measure_users(nano, users=2, seconds=8.0, question_s=0.5, progress=shares.append)
     assert talk.listening
-    assert talk.chunks > 0
+    assert talk.answers > 0
     assert talk.chunks >= talk.late_chunks
     assert talk.keeps_up == (talk.late_ms_p99 <= 0)
     assert talk.status_ms_p99 is not None
