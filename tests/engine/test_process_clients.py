@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,12 +55,11 @@ def dealer(tmp_path: Path, port: Clients) -> Iterator[Callable[[], zmq.Socket]]:
 
 
 def take(port: Clients, count: int) -> list[Command]:
-    """So many commands; they may need a moment."""
+    """So many commands; they may need a moment, and come one by one."""
     commands: list[Command] = []
-    for _ in range(200):
+    deadline = time.monotonic() + 20
+    while len(commands) < count and time.monotonic() < deadline:
         commands += port.receive(0.05)
-        if len(commands) >= count:
-            break
     return commands
 
 
