@@ -76,6 +76,7 @@ class Ears:
         self._guard = EchoGuard()  # counts samples by the clock
         self._played_to: int | None = None  # where by the clock the playback that goes on ends
         self._hearings: dict[str, HearingStream] = {}  # by the session's name, oldest first
+        self._missed: str | None = None  # the turn whose hearing broke: a part of it would answer for the whole
         self._listener: ListenerStream | None = None
         self._listeners = 0  # so far
 
@@ -118,6 +119,8 @@ class Ears:
 
     def hear(self, command: Hear) -> None:
         """More of a turn."""
+        if command.name == self._missed:
+            return
         try:
             stream = self._hearings.get(command.name)
             if stream is None:
@@ -128,6 +131,7 @@ class Ears:
         except OmniError as error:
             _log.info("session %s: the turn is not heard while it is spoken (%s)", self._session_id, error)
             self.hear_no_more(command.name)
+            self._missed = command.name
 
     def hear_no_more(self, name: str) -> None:
         """Nobody will ask for that turn again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from omni_core.audio import read_audio, resample, to_s16le
+from omni_core.errors import EngineError
 from server import ears
 from server.ears import Ears
-from server.session.messages import DetectSpeech, Played
+from server.session.messages import DetectSpeech, Hear, Hearing, Played
 
 RATE = 24_000
 CHUNK = 960  # 40 ms
@@ -88,3 +90,21 @@ async def test_a_microphone_that_was_off_is_known_to_have_been(room: Room) -> No
     answer = said("story-annie")
     room.play(answer)
     assert await room.hear(echo(answer, 0.2)) <= 1
+
+
+def test_a_turn_whose_first_part_was_refused_is_not_heard_in_part() -> None:
+    opened: list[str] = []
+
+    class FullOnce:
+        def hear(self, id: str) -> Any:
+            opened.append(id)
+            if len(opened) == 1:
+                raise EngineError("full")
+            return SimpleNamespace(id=id, push=lambda samples: None, close=lambda: None)
+
+    ears = Ears(cast(Any, FullOnce()), "session")
+    for name in ("first", "first", "second", "second"):
+        ears.hear(Hear(name, to_s16le(silence(0.04))))
+    assert opened == ["session-first", "session-second"]
+    assert ears.heard(Hearing("first", 1920)) is None, "it is heard at once when it is answered"
+    assert ears.heard(Hearing("second", 1920)) == ("session-second", 1920)
