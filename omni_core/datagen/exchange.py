@@ -53,5 +53,5 @@ class Skill(Protocol):
         ...
 
     def answers(self) -> Sequence[str]:
-        """Every answer that TRAIN can draw."""
+        """The answers of TRAIN that are to be spoken: all that it can draw, where they aren't too many."""
         ...

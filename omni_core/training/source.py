@@ -51,8 +51,9 @@ class Senses:
 class SkillSource:
     """nano's skills (`datagen.skills`), spoken and written.
 
-    tasks, skills: name -> share. frames: codes [F, 7] of every answer that may be spoken, by its text. Picture tasks draw from the skill
-    "pictures" whatever its share. Raises ConfigError for unknown names and DataError when speech is missing.
+    tasks, skills: name -> share. written: the skills' shares of T1T2, None: the same. frames: codes [F, 7] of every answer that may be spoken,
+    by its text. Picture tasks draw from the skill "pictures" whatever its share. Raises ConfigError for unknown names and DataError when
+    speech is missing.
     """
 
     def __init__(
@@ -64,14 +65,15 @@ class SkillSource:
         skills: Mapping[str, float],
         seed: int,
         *,
+        written: Mapping[str, float] | None = None,
         memory_turns: int,
     ) -> None:
         self.senses, self.frames, self.seed, self.memory_turns = senses, frames, seed, memory_turns
         self.tasks, self._task_shares = [Task(name) for name in tasks], _shares(tasks)
-        unknown = skills.keys() - SKILLS.keys()
-        if unknown:
+        written = skills if written is None else written
+        if unknown := (skills.keys() | written.keys()) - SKILLS.keys():
             raise ConfigError(f"skills: unknown {', '.join(sorted(unknown))}; there are {', '.join(SKILLS)}")
-        self.skills, self._skill_shares = list(skills), _shares(skills)
+        self._skills, self._written = (list(skills), _shares(skills)), (list(written), _shares(written))
         if any(task.needs_image for task in self.tasks) and senses.eye is None:
             raise ConfigError("tasks: a task with an image needs a model with a vision encoder")
         self.clips: dict[str, SpeechSet] = {}
@@ -99,7 +101,8 @@ class SkillSource:
         if task is Task.A1T1:
             return self._transcription(rng)
         for _ in range(_TRIES):
-            name = PICTURES if task.needs_image else self.skills[rng.choice(len(self.skills), p=self._skill_shares)]
+            names, shares = self._written if task is Task.T1T2 else self._skills
+            name = PICTURES if task.needs_image else names[rng.choice(len(names), p=shares)]
             if name == PICTURES and not task.needs_image:
                 continue
             skill, index = SKILLS[name], None

@@ -35,6 +35,7 @@ class DataConfig:
 
     folder: str = "data"  #: made by `omni data`: speech/, answers/, test/
     skills: dict | None = None  #: skill -> share of the examples
+    written: dict | None = None  #: skill -> share where question and answer are text, the cheapest to learn from; None: as `skills` says
     recordings: list | None = None  #: JSONL manifests, and Parquet files of the VoiceAssistant-400K schema
     skip_bad: bool = False  #: of recordings: leave out and count what can't be read, in place of stopping
     validation: int = 200  #: held-out questions of `test/` that are asked at each validation
@@ -73,7 +74,7 @@ def open_source(config: DataConfig, senses: Senses, codec: Codec | None, tasks: 
         return RecordingSource([Path(name) for name in config.recordings], senses, codec, tasks, seed, skip_bad=config.skip_bad)
     folder = Path(config.folder)
     frames = answer_codes(AnswerSet(folder / "answers"), codec, folder / "answers") if speaks and codec is not None else {}
-    return SkillSource(folder, senses, frames, tasks, config.skills or {}, seed, memory_turns=memory_turns)
+    return SkillSource(folder, senses, frames, tasks, config.skills or {}, seed, written=config.written, memory_turns=memory_turns)
 
 
 def open_listening(config: ListeningConfig, bundle: Bundle, seed: int) -> ListenerSource:

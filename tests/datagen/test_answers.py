@@ -15,12 +15,14 @@ def test_every_answer_of_training_is_spoken_once():
     texts = answer_texts()
     rng = np.random.default_rng(0)
     for name, skill in SKILLS.items():
-        for _ in range(200):
-            assert texts[skill.draw(rng, Split.TRAIN).answer] in (OPEN, *SKILLS), name
+        found = [texts.get(skill.draw(rng, Split.TRAIN).answer) for _ in range(200)]
+        assert set(found) - {None} <= {OPEN, *SKILLS}, name
+        assert found.count(None) == 0 or name == "sums", "of the sums there are too many to speak all"
+        assert found.count(None) < 190
     groups = list(texts.values())
     assert groups.count(OPEN) == 3000
     assert groups.count("talk") == len(load_dialogues()), "what memory echoes belongs to talk"
-    assert groups.count("sums") == 199
+    assert groups.count("sums") == 800
 
 
 def test_a_folder_without_answers_is_an_error(tmp_path):
@@ -30,11 +32,11 @@ def test_a_folder_without_answers_is_an_error(tmp_path):
 
 @pytest.mark.speech
 def test_answers_are_spoken_and_found_by_their_text(tmp_path, monkeypatch):
-    monkeypatch.setattr(answers, "answer_texts", lambda sentences: {"That is nineteen.": "sums", "Give me smokes.": OPEN})
+    monkeypatch.setattr(answers, "answer_texts", lambda sentences: {"Two plus two is four.": "sums", "Give me smokes.": OPEN})
     make_answers(tmp_path)
     spoken = AnswerSet(tmp_path)
-    assert spoken.texts == ("That is nineteen.", "Give me smokes.")
+    assert spoken.texts == ("Two plus two is four.", "Give me smokes.")
     assert spoken.group("Give me smokes.") == OPEN
-    assert "That is twenty." not in spoken
-    seconds = len(speak("That is nineteen.", ANSWER_VOICE)) / SAMPLE_RATE
-    assert len(spoken.wave("That is nineteen.")) / ANSWER_RATE == pytest.approx(seconds, abs=0.001)
+    assert "Two plus two is five." not in spoken
+    seconds = len(speak("Two plus two is four.", ANSWER_VOICE)) / SAMPLE_RATE
+    assert len(spoken.wave("Two plus two is four.")) / ANSWER_RATE == pytest.approx(seconds, abs=0.001)
