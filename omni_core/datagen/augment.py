@@ -89,19 +89,19 @@ def change_speed(wave: np.ndarray, factor: float) -> np.ndarray:
 
 def distort_wave(wave: np.ndarray, noises: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """A training clip [N] as a microphone might hear it, about 2 ms for 3 s: now and then at another speed; silence around; sometimes in a
-    room; half the time noise (-5 to 30 dB, mostly above 5); now and then a narrow band or peaks cut off; any loudness.
+    room; nearly half the time noise (-5 to 30 dB, mostly above 8); now and then a narrow band or peaks cut off; any loudness.
     """
     if rng.random() < 0.1:
         wave = change_speed(wave, rng.uniform(0.9, 1.1))
-    before, after = int(rng.uniform(0, 0.4) * SAMPLE_RATE), int(rng.uniform(0, 0.6) * SAMPLE_RATE)
+    before, after = int(rng.uniform(0, 0.3) * SAMPLE_RATE), int(rng.uniform(0, 0.4) * SAMPLE_RATE)
     wave = np.pad(wave, (before, after + -(before + len(wave) + after) % _FFT_STEP))
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         wave = reverberate(wave, rng.uniform(0.1, 0.5), rng.uniform(0.05, 0.6), rng)
-    if rng.random() < 0.5:
-        wave = add_noise(wave, noises[int(rng.integers(len(noises)))], rng.triangular(-5, 20, 30), rng)
-    if rng.random() < 0.1:
+    if rng.random() < 0.45:
+        wave = add_noise(wave, noises[int(rng.integers(len(noises)))], rng.triangular(-5, 18, 30), rng)
+    if rng.random() < 0.05:
         wave = band_limit(wave, rng.uniform(50, 250), rng.uniform(3400, 7500))
-    if rng.random() < 0.1:
+    if rng.random() < 0.05:
         wave = overdrive(wave, rng.uniform(3, 15))
     return wave * np.float32(10 ** (rng.uniform(-18, 6) / 20))
 
@@ -122,12 +122,13 @@ def tilt_mel(power: torch.Tensor, decibels: float) -> torch.Tensor:
 
 
 def distort_mel(power: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """A training clip's mel power [T, mels] at another speed, from another speaker, through another channel, a few bands sometimes hidden."""
-    power = stretch_mel(power, float(np.exp(rng.uniform(-0.18, 0.18))))
-    if rng.random() < 0.7:
-        power = warp_mel(power, float(np.exp(rng.uniform(-0.16, 0.16))))
-    power = tilt_mel(power, rng.uniform(-16, 16))
-    if rng.random() < 0.3:
+    """A training clip's mel power [T, mels], often at another speed and from another speaker, through another channel, a few bands sometimes hidden."""
+    if rng.random() < 0.5:
+        power = stretch_mel(power, float(np.exp(rng.uniform(-0.12, 0.12))))
+    if rng.random() < 0.5:
+        power = warp_mel(power, float(np.exp(rng.uniform(-0.1, 0.1))))
+    power = tilt_mel(power, rng.uniform(-10, 10))
+    if rng.random() < 0.15:
         low = int(rng.integers(power.shape[1]))
         power = power.clone()
         power[:, low : low + int(rng.integers(1, 12))] = 0

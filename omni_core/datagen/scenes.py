@@ -30,11 +30,11 @@ from omni_core.errors import ConfigError, DataError
 
 COMMANDS, NEAR_MISSES, OTHERS, SCENES = "commands", "near-misses", "others", "scenes"
 SIZES = {
-    Split.TRAIN: {COMMANDS: 3000, NEAR_MISSES: 3000},
+    Split.TRAIN: {COMMANDS: 9000, NEAR_MISSES: 6000},
     Split.TEST: {COMMANDS: 400, NEAR_MISSES: 480, OTHERS: 800},
 }
 #: What training stores: short scenes, so that commands are many; sequences join them (`training.listening`).
-TRAINING_SCENES = SceneConfig(seconds=(5.0, 15.0), command_share=0.6, near_misses=3, warp=0.12, tilt_db=12.0)
+TRAINING_SCENES = SceneConfig(seconds=(4.0, 10.0), command_share=0.6, near_misses=3, warp=0.12, tilt_db=12.0)
 _FLITE_SHARE = 0.35
 _SHARD_CLIPS, _SHARD_SCENES = 500, 100
 
@@ -76,7 +76,7 @@ def make_phrases(folder: Path, scale: float = 1.0, seed: int = 1, *, skip_bad: b
     return write_all(writers)
 
 
-def make_scenes(folder: Path, count: int = 12_000, seed: int = 1, split: Split = Split.TRAIN, config: SceneConfig = TRAINING_SCENES) -> None:
+def make_scenes(folder: Path, count: int = 20_000, seed: int = 1, split: Split = Split.TRAIN, config: SceneConfig = TRAINING_SCENES) -> None:
     """Make `count` scenes from the speech and answers in `folder`, 100 to 200 times real time on one core; what is there is kept. Raises DataError.
 
     Many are needed: 1,500 were learned by heart in 300 steps of 6 sequences, and half of the commands in new scenes missed.

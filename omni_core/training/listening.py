@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from omni_core.tokens import TokenLayout
 from omni_core.training.dataset import IGNORE
 
 DECISION_WEIGHT = 4.0  #: of frames around the end of a command or a near miss, to that of others
+SWAPPED = 0.15  #: at most, of a sequence's codes, from anywhere else: a voice that is new sounds like the known ones but for some codes
 _BEFORE, _AFTER = 8, 8  # frames around an end that are decisions
 
 
@@ -75,7 +77,14 @@ class ListenerSource:
         targets = torch.full(labels.shape, IGNORE)
         targets[labels == N_IRQ], targets[labels == IRQ] = self.layout.n_irq, self.layout.irq
         weights = torch.where(torch.from_numpy(self.scenes.decisions[at]), DECISION_WEIGHT, 1.0)
-        return ListenerBatch(listener_tokens(self.layout, torch.from_numpy(self.scenes.codes[at].astype(np.int64))), targets, weights)
+        return ListenerBatch(listener_tokens(self.layout, torch.from_numpy(self._heard(at, rng))), targets, weights)
+
+    def _heard(self, at: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Codes of the frames `at` [B, T], some of each sequence swapped: [B, T, 7] int64."""
+        codes = self.scenes.codes[at]
+        others = self.scenes.codes[rng.integers(len(self.scenes.codes), size=codes.shape), np.arange(codes.shape[-1])]
+        swapped = rng.random(codes.shape) < rng.uniform(0, SWAPPED, (len(at), 1, 1))
+        return np.where(swapped, others, codes).astype(np.int64)
 
     def _sequence(self, rng: np.random.Generator) -> np.ndarray:
         """Where the frames of one sequence lie, [T]: the later part of one scene, then whole ones."""
@@ -109,9 +118,9 @@ def listener_loss(model: OmniModel, batch: ListenerBatch, band: int) -> tuple[Te
 
 
 def code_scenes(scenes: ShardSet, codec: Codec, path: Path) -> CodedScenes:
-    """Every scene through the codec as a microphone's stream would go; kept in `path` (.npz) for the same scenes and codec.
+    """Every scene through the codec as a microphone's stream would go, one on each core; kept in `path` (.npz) for the same scenes and codec.
 
-    Some 400 times real time on one core. DataError when there are no scenes.
+    Some 400 times real time on one of them. DataError when there are no scenes.
     """
     if not len(scenes):
         raise DataError(f"{scenes.folder}: no scenes {scenes.name!r}: make them with `omni data scenes`")
@@ -120,7 +129,9 @@ def code_scenes(scenes: ShardSet, codec: Codec, path: Path) -> CodedScenes:
         with np.load(path) as kept:
             if str(kept["made_of"]) == print_:
                 return CodedScenes(kept["codes"], kept["labels"], kept["decisions"], kept["starts"])
-    coded = join([code_scene(scenes.wave(n), scenes.rows[n], codec) for n in tqdm(range(len(scenes)), desc=f"codes of {scenes.name}", unit="scene")])
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        made = pool.map(lambda number: code_scene(scenes.wave(number), scenes.rows[number], codec), range(len(scenes)))
+        coded = join(list(tqdm(made, total=len(scenes), desc=f"codes of {scenes.name}", unit="scene")))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part.npz")
     np.savez(partial, made_of=print_, codes=coded.codes, labels=coded.labels, decisions=coded.decisions, starts=coded.starts)
