@@ -122,7 +122,7 @@ def tilt_mel(power: torch.Tensor, decibels: float) -> torch.Tensor:
 
 
 def distort_mel(power: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """A training clip's mel power [T, mels], often at another speed and from another speaker, through another channel, a few bands sometimes hidden."""
+    """A training clip's mel power [T, mels], often at another speed and from another speaker, through another channel, at times with bands hidden."""
     if rng.random() < 0.5:
         power = stretch_mel(power, float(np.exp(rng.uniform(-0.12, 0.12))))
     if rng.random() < 0.5:
