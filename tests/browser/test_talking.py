@@ -190,11 +190,13 @@ def test_stop_omni_is_obeyed_twenty_times(visit: Visit, story: tuple[str, Wave],
 
 
 def ends(said: Sequence[Said], recording: Recording) -> list[int]:
-    """The samples of the recording at which these end."""
-    found, place = [], 0
+    """The samples of the recording at which these end: each within a second of where the one before says, for they are much alike."""
+    found, shift = [], recording.find(said[0], stop=said[0].begin + len(said[0].wave) + 10 * RATE) - said[0].begin
     for each in said:
-        place = recording.end(each, place)
-        found.append(place)
+        begin = each.begin + shift
+        begin = recording.find(each, max(0, begin - RATE), begin + len(each.wave) + RATE)
+        shift = begin - each.begin
+        found.append(begin + each.end - each.begin)
     return found
 
 

@@ -91,9 +91,9 @@ class Recording:
     heard: Wave  #: by its microphone
     played: Wave  #: by its audio context
 
-    def find(self, said: Said, begin: int = 0) -> int:
-        """The sample at which `said` begins in what was heard, somewhere after `begin`."""
-        rest = self.heard[begin:]
+    def find(self, said: Said, begin: int = 0, stop: int | None = None) -> int:
+        """The sample at which `said` begins in what was heard, somewhere after `begin`; with `stop`, all of it lies before that."""
+        rest = self.heard[begin:stop]
         size = 1 << (len(rest) + len(said.wave) - 1).bit_length()
         likeness = np.fft.irfft(np.fft.rfft(rest, size) * np.conj(np.fft.rfft(said.wave, size)), size)[: len(rest)]
         return begin + int(np.argmax(likeness))
