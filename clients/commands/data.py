@@ -55,7 +55,7 @@ def _minutes(parser: argparse.ArgumentParser) -> None:
 
 
 def _scenes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scenes", type=int, default=20_000, metavar="N", help="interruption scenes of about 6 s; default: %(default)s")
+    parser.add_argument("--scenes", type=int, default=30_000, metavar="N", help="interruption scenes of about 6 s; default: %(default)s")
 
 
 def _speech(args: argparse.Namespace) -> None:

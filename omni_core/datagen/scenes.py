@@ -76,7 +76,7 @@ def make_phrases(folder: Path, scale: float = 1.0, seed: int = 1, *, skip_bad: b
     return write_all(writers)
 
 
-def make_scenes(folder: Path, count: int = 20_000, seed: int = 1, split: Split = Split.TRAIN, config: SceneConfig = TRAINING_SCENES) -> None:
+def make_scenes(folder: Path, count: int, seed: int = 1, split: Split = Split.TRAIN, config: SceneConfig = TRAINING_SCENES) -> None:
     """Make `count` scenes from the speech and answers in `folder`, 100 to 200 times real time on one core; what is there is kept. Raises DataError.
 
     Many are needed: 1,500 were learned by heart in 300 steps of 6 sequences, and half of the commands in new scenes missed.

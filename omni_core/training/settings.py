@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,15 +33,22 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == BF16)
 
 
-def attention(device: torch.device) -> contextlib.AbstractContextManager[object]:
+@contextlib.contextmanager
+def attention(device: torch.device) -> Iterator[None]:
     """On a CPU torch's attention spelt out: the fused kernel's backward pass takes longer there than everything around it.
 
     Under bf16 its two products are bf16 as well: torch would make them float32, at a fifth of the speed.
     """
     if device.type != "cpu":
-        return contextlib.nullcontext()
+        yield
+        return
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # CPUs obey it too, whatever its name says
-    return sdpa_kernel(SDPBackend.MATH)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
 
 
 def adamw(parameters: Iterable[nn.Parameter], rate: float, weight_decay: float) -> torch.optim.AdamW:
