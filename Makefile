@@ -76,7 +76,7 @@ check: lint types contracts test ## what CI runs, less the tests of speech and o
 CONFIGS := omni_core/training/configs
 nano: $(STAMP) ## train nano from nothing (hours on 2 cores); into runs/nano, see docs/training.md
 	$(BIN)/omni data all
-	@set -e; for run in "codec codec" "encoders encoders" "encoders vision" "lm lm" "stage1 stage1" "stage2 stage2" "stage3 stage3"; do \
+	@set -e; for run in "codec codec" "codec codec_listening" "encoders encoders" "encoders vision" "lm lm" "stage1 stage1" "stage2 stage2" "stage3 stage3"; do \
 		set -- $$run; echo "omni train $$1 --config $(CONFIGS)/$$2.yaml --resume"; $(BIN)/omni train $$1 --config $(CONFIGS)/$$2.yaml --resume; \
 	done
 	$(BIN)/omni train ending --config $(CONFIGS)/ending.yaml

@@ -24,9 +24,12 @@ from omni_core.checkpoint.load import pick_device
 from omni_core.codec.base import FRAME_SAMPLES, SAMPLE_RATE
 from omni_core.codec.causal import CausalCodec
 from omni_core.config import CausalCodecConfig
+from omni_core.datagen.sentences import read_yaml
 from omni_core.errors import ConfigError
+from omni_core.training import codec_listening
 from omni_core.training.codec_books import BookKeeper
 from omni_core.training.codec_check import check
+from omni_core.training.codec_listening import CodecListening
 from omni_core.training.codec_waves import Waves, held_out_waves
 from omni_core.training.loop import LoopConfig, run_loop
 from omni_core.training.losses import SpectralLoss, SpectrogramCritic, adversarial_loss, critic_loss, feature_loss
@@ -34,6 +37,7 @@ from omni_core.training.parts import read_part, read_start, take_over, write_par
 from omni_core.training.prefetch import batches
 from omni_core.training.settings import autocast, cosine_rate, generator_of, read_config, set_rate
 
+ENCODER = "encoder"  #: `part` of the configuration that trains it alone, for the listener
 FROZEN, LATEST, FINAL = "frozen.safetensors", "latest.safetensors", "final.safetensors"
 _REVIVE_EVERY = 20  # steps
 _SEED_CLIPS = 128  # that the codebooks are seeded from, three times as long as those of a step
@@ -279,5 +283,9 @@ def run(config_path: Path, *, resume: bool, max_minutes: float | None) -> None:
 
     Raises ConfigError for a bad configuration, DataError for data that isn't there, and what `run_loop` raises.
     """
+    values = read_yaml(config_path)
+    if isinstance(values, dict) and values.get("part") == ENCODER:
+        codec_listening.run(read_config(CodecListening, config_path), resume=resume, max_minutes=max_minutes)
+        return
     config = read_config(CodecTraining, config_path)
     run_loop("codec", CodecLearner(config), config.loop, Path(config.output), resume=resume, max_minutes=max_minutes)

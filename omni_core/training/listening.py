@@ -142,12 +142,18 @@ def code_scenes(scenes: ShardSet, codec: Codec, path: Path) -> CodedScenes:
 def code_scene(wave: np.ndarray, row: Mapping, codec: Codec) -> CodedScenes:
     """One scene: wave [N] at 24 kHz; row: `irq_at` (s or None) and `near_misses`, each [text, end in s]."""
     codes = encode_as_stream(codec, torch.from_numpy(wave)).cpu().numpy().astype(np.uint16)
-    decisions = np.zeros(len(codes), bool)
+    decisions = around_ends(row, len(codes), codec.frame_samples)
+    return CodedScenes(codes, frame_labels(row["irq_at"], len(codes), codec.frame_samples), decisions, np.array([0, len(codes)]))
+
+
+def around_ends(row: Mapping, frames: int, frame_samples: int) -> np.ndarray:
+    """Which of a scene's frames lie around the end of its command or of a near miss, bool [frames]."""
+    decisions = np.zeros(frames, bool)
     for end in (*(end for _, end in row["near_misses"]), row["irq_at"]):
         if end is not None:
-            at = int(end * SAMPLE_RATE) // codec.frame_samples
+            at = int(end * SAMPLE_RATE) // frame_samples
             decisions[max(0, at - _BEFORE) : at + _AFTER + 1] = True
-    return CodedScenes(codes, frame_labels(row["irq_at"], len(codes), codec.frame_samples), decisions, np.array([0, len(codes)]))
+    return decisions
 
 
 def join(scenes: list[CodedScenes]) -> CodedScenes:

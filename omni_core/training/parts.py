@@ -58,12 +58,12 @@ def read_start(kind: type[T], start: str, field: str, file: str) -> tuple[T, dic
     return getattr(config, field), formats.read_safetensors(folder / file)
 
 
-def take_over(module: nn.Module, state: dict[str, Tensor], where: str, *, new: str | None = None) -> None:
-    """Load `state` into `module`; a tensor whose name starts with `new` may be missing and keeps its values.
+def take_over(module: nn.Module, state: dict[str, Tensor], where: str, *, new: str | tuple[str, ...] = ()) -> None:
+    """Load `state` into `module`; a tensor whose name starts with `new`, or one of them, may be missing and keeps its values.
 
     Raises CheckpointError, naming `where`, when tensors are missing, too many, or of other shapes.
     """
     own = module.state_dict()
-    kept = {name: tensor for name, tensor in own.items() if new and name.startswith(new) and name not in state}
+    kept = {name: tensor for name, tensor in own.items() if name.startswith(new) and name not in state}
     check_shapes(shapes_of(state), {name: shape for name, shape in shapes_of(own).items() if name not in kept}, where, "part")
     module.load_state_dict(kept | state)

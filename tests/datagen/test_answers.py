@@ -6,6 +6,7 @@ from omni_core.datagen.answers import ANSWER_RATE, OPEN, AnswerSet, answer_texts
 from omni_core.datagen.exchange import Split
 from omni_core.datagen.sentences import load_dialogues
 from omni_core.datagen.skills import SKILLS
+from omni_core.datagen.skills.sums import SPOKEN
 from omni_core.datagen.synthesis import SAMPLE_RATE, speak
 from omni_core.datagen.voices import ANSWER_VOICE
 from omni_core.errors import DataError
@@ -20,7 +21,7 @@ def test_every_answer_of_training_is_spoken_once():
     groups = list(texts.values())
     assert groups.count(OPEN) == 3000
     assert groups.count("talk") == len(load_dialogues()), "what memory echoes belongs to talk"
-    assert groups.count("sums") == 800
+    assert groups.count("sums") == SPOKEN
 
 
 def test_a_folder_without_answers_is_an_error(tmp_path):

@@ -14,7 +14,7 @@ from omni_core.errors import DataError
 LIMIT = 100  #: numbers are below
 _SMALL_LIMIT, _SMALL_SHARE = 21, 0.3  # people ask for small sums more often
 _HELD_OUT = 0.1
-SPOKEN = 800  #: sums whose answers the answer voice speaks: training writes them all
+SPOKEN = 2500  #: sums whose answers the answer voice speaks: training writes them all
 _SEED = 30
 
 Sum = tuple[str, int, int]  #: "plus" or "minus", and the numbers
