@@ -87,7 +87,7 @@ def _flite(text: str, voice: Voice) -> tuple[np.ndarray, int]:
         settings["int_f0_target_mean"] = voice.pitch / tract
     with tempfile.TemporaryDirectory(prefix="omni-speech-") as folder:
         path, words = Path(folder) / "speech.wav", Path(folder) / "words.txt"
-        words.write_text(text)
+        words.write_text(text + "\n")  # without it flite drops a last sentence of one word
         options = [part for key, value in settings.items() for part in ("--setf", f"{key}={value:.4f}")]
         _call(["flite", "-voice", voice.speaker, *options, "-f", str(words), "-o", str(path)])
         return _read(path, voice)

@@ -52,3 +52,10 @@ def test_many_at_once_come_in_order():
 def test_an_unknown_voice_is_an_error():
     with pytest.raises(SynthesisError):
         speak("hello", dataclasses.replace(TRAIN_VOICES[0], accent="xx-nowhere"))
+
+
+@pytest.mark.speech
+@pytest.mark.parametrize("voice", [ANSWER_VOICE, TRAIN_VOICES[0]], ids=lambda voice: voice.engine)
+def test_a_last_sentence_of_one_word_is_spoken(voice):
+    """flite drops it from a file that doesn't end with a newline: "Stop. Omni." would be no command."""
+    assert len(speak("Stop. Omni.", voice, 1)) > 1.4 * len(speak("Stop.", voice, 1))

@@ -80,7 +80,7 @@ def config(write_config: Write, folder: Path) -> Write:
     def write(name: str, **changes: Any) -> Path:
         small = {
             "data": str(folder), "output": str(folder / name), "start": str(folder / "start.safetensors"), "encoder_layers": 2, "device": "cpu",
-            "precision": "float32", "loop": {"steps": 60, "validate_steps": 60}, "frames": 18, "sets": {"open": 1.0}, "clips": 2, "scenes": 4,
+            "precision": "float32", "loop": {"steps": 40, "validate_steps": 40}, "frames": 18, "sets": {"open": 1.0}, "clips": 2, "scenes": 4,
             "answers": 1, "reader_width": 16, "rate": 5e-3, "warmup_steps": 2,
         }  # fmt: skip
         return write_config(folder, "codec_listening.yaml", small | changes)
