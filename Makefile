@@ -1,6 +1,7 @@
 # Everything a newcomer needs. Each target sets up what it uses; `make` alone lists them.
 #   TORCH_INDEX=URL  take torch from this package index (a CPU-only build is a tenth of the size of the default)
 #   PYTHON=python3.12  the interpreter .venv is made with
+#   GPU=1              make nano: train on one GPU what configs/gpu has a configuration for
 #   EXTRAS=            what is installed beside the server itself; empty: nothing
 #   CHROMIUM=path      the browser of the page's tests
 #   ARGS="..."         more options for demo, serve and the tests: make test ARGS="-k delay"
@@ -74,10 +75,12 @@ contracts: $(STAMP) ## who may import whom
 check: lint types contracts test ## what CI runs, less the tests of speech and of the page
 
 CONFIGS := omni_core/training/configs
-nano: $(STAMP) ## train nano from nothing (hours on 2 cores); into runs/nano, see docs/training.md
+nano: $(STAMP) ## train nano from nothing (hours on 2 cores); into runs/nano, see docs/training.md. GPU=1: as configs/gpu says where it says something
 	$(BIN)/omni data all
 	@set -e; for run in "codec codec" "codec codec_listening" "encoders encoders" "encoders vision" "lm lm" "stage1 stage1" "stage2 stage2" "stage3 stage3"; do \
-		set -- $$run; echo "omni train $$1 --config $(CONFIGS)/$$2.yaml --resume"; $(BIN)/omni train $$1 --config $(CONFIGS)/$$2.yaml --resume; \
+		set -- $$run; config=$(CONFIGS)/$$2.yaml; \
+		if [ -n "$(GPU)" ] && [ -e $(CONFIGS)/gpu/$$2.yaml ]; then config=$(CONFIGS)/gpu/$$2.yaml; fi; \
+		echo "omni train $$1 --config $$config --resume"; $(BIN)/omni train $$1 --config $$config --resume; \
 	done
 	$(BIN)/omni train ending --config $(CONFIGS)/ending.yaml
 

@@ -59,6 +59,15 @@ class ChunkedEncoder(nn.Module):
         mel = self.mel(F.pad(wave, (0, -len(wave) % FEATURE_SAMPLES)))
         return self.forward(mel[None])[0]
 
+    def begin_as_nothing(self, first: int) -> tuple[str, ...]:
+        """Let the layers from number `first` on add nothing as yet, for weights that know only those before; gives the prefixes of their names."""
+        for layer in list(self.layers)[first:]:
+            assert isinstance(layer, _Layer)
+            for last in (layer.out, layer.down):
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
+        return tuple(f"layers.{number}." for number in range(first, len(self.layers)))
+
     def feature_count(self, samples: int) -> int:
         """Features of a waveform of `samples`: ceil(samples / 640)."""
         return -(-samples // FEATURE_SAMPLES)

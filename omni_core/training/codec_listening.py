@@ -9,7 +9,7 @@ the answering voice is quantised as it was. Source: semantic guidance of codes a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,11 @@ from omni_core.encoders.ctc import BLANK, VOCABULARY, character_ids
 from omni_core.errors import ConfigError, DataError
 from omni_core.training.dataset import IGNORE
 from omni_core.training.listening import DECISION_WEIGHT, around_ends
-from omni_core.training.loop import LoopConfig, run_loop
+from omni_core.training.loop import LoopConfig, RunLength, run_loop
 from omni_core.training.losses import mel_error_db
 from omni_core.training.parts import read_start, take_over, write_part
 from omni_core.training.prefetch import batches
+from omni_core.training.resident.sounds import ResidentSounds
 from omni_core.training.settings import adamw, autocast, cosine_rate, set_rate
 
 LATEST, FINAL = "latest.safetensors", "final.safetensors"
@@ -85,6 +86,7 @@ class CodecListening:
     warmup_steps: int
     weight_decay: float
     clip: float  #: gradient norm
+    resident: bool = False  #: clips lie in the device's memory, and new scenes are made there for every step: for a GPU
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +126,7 @@ class Sounds:
         config, rng = self.config, np.random.default_rng((self.config.seed, step))
         clips = [self._clips(rng) for _ in range(config.clips)]
         scenes = [self._scene(rng) for _ in range(config.scenes)]
-        answers = [self.answer(rng) for _ in range(config.answers)]
+        answers = [answer_stretch(self.answers, self.samples, rng) for _ in range(config.answers)]
         lengths = torch.tensor([len(ids) for _, ids in clips])
         targets = torch.stack([F.pad(torch.tensor(ids), (0, int(lengths.max()) - len(ids))) for _, ids in clips])
         quiet = np.full((config.clips, config.frames), N_IRQ, np.int64)
@@ -167,13 +169,13 @@ class Sounds:
         before = -spare  # silence, not listened to
         return np.pad(wave, (before * FRAME_SAMPLES, 0)), np.pad(labels, (before, 0), constant_values=IGNORE), np.pad(weights, (before, 0))
 
-    def answer(self, rng: np.random.Generator) -> np.ndarray:
-        """A stretch of an answer [samples], at a level that microphones give."""
-        texts = self.answers.texts
-        wave = self.answers.wave(texts[int(rng.integers(len(texts)))])
-        start = int(rng.integers(max(1, len(wave) - self.samples)))
-        wave = wave[start : start + self.samples] * np.float32(10 ** (rng.uniform(-3, 7) / 20))
-        return np.pad(wave, (0, self.samples - len(wave)))
+
+def answer_stretch(answers: AnswerSet, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """A stretch of an answer [samples], at a level that microphones give."""
+    wave = answers.wave(answers.texts[int(rng.integers(len(answers.texts)))])
+    start = int(rng.integers(max(1, len(wave) - samples)))
+    wave = wave[start : start + samples] * np.float32(10 ** (rng.uniform(-3, 7) / 20))
+    return np.pad(wave, (0, samples - len(wave)))
 
 
 class Reader(nn.Module):
@@ -223,16 +225,23 @@ class CodecListeningLearner:
         self.codec.encoder.requires_grad_(True)
         self.trained = [*self.codec.encoder.parameters(), *self.reader.parameters()]
         self.optimizer = adamw(self.trained, config.rate, config.weight_decay)
-        self.sounds = Sounds(config)
+        self.length = RunLength(config.loop)
+        self.answers = AnswerSet(Path(config.data) / "answers")
+        self.make = self._resident() if config.resident else Sounds(config).make
         self._held_out: list[tuple[str, Tensor, float]] = []
         self._batches: Iterator[Heard] | None = None
+
+    def _resident(self) -> Callable[[int], Heard]:
+        config = self.config
+        sounds = ResidentSounds(Path(config.data), config.sets, config.frames, config.seed, self.device)
+        return lambda step: Heard(*sounds.make(step, config.clips, config.scenes, config.answers), config.answers)
 
     def learn(self, step: int) -> dict[str, float]:
         config = self.config
         if self._batches is None:
-            self._batches = batches(self.sounds.make, step, config.loop.steps, config.workers)
+            self._batches = batches(self.make, step, config.loop.steps, config.workers)
         heard = next(self._batches).to(self.device)
-        set_rate(self.optimizer, cosine_rate(step, config.loop.steps, config.warmup_steps, config.rate, config.rate_end))
+        set_rate(self.optimizer, cosine_rate(step, self.length(step), config.warmup_steps, config.rate, config.rate_end))
         clips = len(heard.targets)
         with autocast(self.device, config.precision):
             latents = self.codec.encoder(heard.waves)
@@ -274,7 +283,7 @@ class CodecListeningLearner:
                 false += int(bool(said[:at].any()))
             figures |= {f"missed {kind}": float(np.mean(missed)), f"early {kind}": false / len(missed)}
         rng = np.random.default_rng(self.config.seed)
-        answers = [torch.from_numpy(self.sounds.answer(rng)).to(self.device) for _ in range(_ANSWERS)]
+        answers = [torch.from_numpy(answer_stretch(self.answers, self.config.frames * FRAME_SAMPLES, rng)).to(self.device) for _ in range(_ANSWERS)]
         for name, codec in (("mel_db", self.codec), ("mel_db before", self.before)):
             figures[name] = float(np.mean([mel_error_db(codec.decode(codec.encode(wave)), wave, SAMPLE_RATE) for wave in answers]))
         return figures

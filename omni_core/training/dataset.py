@@ -53,10 +53,10 @@ class Batch:
 
     tokens: Tensor  #: [B, 8, T] int64 global
     targets: Tensor  #: [B, 8, T] int64
-    heard: list[Tensor]  #: of the rows that hear
-    heard_spans: list[tuple[int, int, int]]  #: (row, first position, features) of each
-    seen: list[Tensor]  #: of the rows that see
-    seen_spans: list[tuple[int, int, int]]
+    heard: list[Tensor] | Tensor  #: of the rows that hear: what the audio encoder takes, or the features that it has made [H, L, width]
+    heard_spans: list[tuple[int, int, int]] | Tensor  #: (row, first position, features) of each: int64 [H, 3] as a tensor
+    seen: list[Tensor] | Tensor  #: of the rows that see, likewise
+    seen_spans: list[tuple[int, int, int]] | Tensor
     skills: list[str]  #: of each row
 
     def __len__(self) -> int:
@@ -104,18 +104,18 @@ def collate(layout: TokenLayout, examples: Sequence[Example], *, image_overwrite
     length = max(item.tokens.shape[1] for item in laid)
     tokens = torch.full((len(laid), 8, length), layout.pad_t)
     targets = torch.full((len(laid), 8, length), IGNORE)
-    batch = Batch(tokens, targets, [], [], [], [], [example.skill for example in examples])
+    heard, heard_spans, seen, seen_spans = [], [], [], []
     for row, (example, item) in enumerate(zip(examples, laid, strict=True)):
         end = item.tokens.shape[1]
         tokens[row, :, :end] = torch.from_numpy(item.tokens)
         targets[row, :, :end] = torch.from_numpy(item.targets)
         if example.heard is not None and item.audio_at is not None:
-            batch.heard.append(example.heard)
-            batch.heard_spans.append((row, item.audio_at, example.frames))
+            heard.append(example.heard)
+            heard_spans.append((row, item.audio_at, example.frames))
         if example.seen is not None and item.image_at is not None:
-            batch.seen.append(example.seen)
-            batch.seen_spans.append((row, item.image_at, IMAGE_FRAMES))
-    return batch
+            seen.append(example.seen)
+            seen_spans.append((row, item.image_at, IMAGE_FRAMES))
+    return Batch(tokens, targets, heard, heard_spans, seen, seen_spans, [example.skill for example in examples])
 
 
 def split_by_length(layout: TokenLayout, examples: Sequence[Example], parts: int, *, image_overwrites_input: bool = False) -> list[Batch]:

@@ -27,9 +27,10 @@ from omni_core.errors import ConfigError
 from omni_core.training import vision
 from omni_core.training.encoders_clips import POOL, Batch, Clips
 from omni_core.training.encoders_reading import error_rates, read, read_held_out
-from omni_core.training.loop import LoopConfig, run_loop
+from omni_core.training.loop import LoopConfig, RunLength, run_loop
 from omni_core.training.parts import read_part, read_start, take_over, write_part
 from omni_core.training.prefetch import batches
+from omni_core.training.resident.clips import ResidentClips
 from omni_core.training.settings import adamw, autocast, cosine_rate, read_config, set_rate
 
 LATEST, FINAL = "latest.safetensors", "final.safetensors"
@@ -62,6 +63,7 @@ class EncoderTraining:
     weight_decay: float
     clip: float  #: gradient norm
     encoder: ChunkedEncoderConfig
+    resident: bool = False  #: clips lie in the device's memory and are distorted there: for a GPU
 
 
 class EncoderLearner:
@@ -75,22 +77,26 @@ class EncoderLearner:
         self.encoder = ChunkedEncoder(config.encoder)
         if config.start is not None:
             shape, weights = read_start(ChunkedEncoderConfig, config.start, "audio_encoder", formats.AUDIO_ENCODER)
-            if dataclasses.replace(shape, ctc_vocabulary=VOCABULARY) != config.encoder:
-                raise ConfigError(f"encoder: differs from that of {config.start}, {shape}: write the same, or set start: null")
-            take_over(self.encoder, weights, config.start, new=_HEAD)
-        self.clips = Clips(Path(config.data), config.sets, config.flite_share, config.batch, config.encoder.mels, config.seed)
+            same = dataclasses.replace(shape, ctc_vocabulary=VOCABULARY, layers=config.encoder.layers) == config.encoder
+            if not same or shape.layers > config.encoder.layers:
+                raise ConfigError(f"encoder: differs from that of {config.start}, {shape}: write the same or more layers, or set start: null")
+            added = self.encoder.begin_as_nothing(shape.layers)
+            take_over(self.encoder, weights, config.start, new=(_HEAD, *added))
+        what = Path(config.data), config.sets, config.flite_share, config.batch, config.encoder.mels, config.seed
+        self.clips = ResidentClips(*what, self.device) if config.resident else Clips(*what)
         self.held_out = read_held_out(Path(config.test), self.encoder, _HELD_OUT)
         self.encoder.to(self.device)
         self.optimizer = adamw(self.encoder.parameters(), config.rate, config.weight_decay)
+        self.length = RunLength(config.loop)
         self._batches: Iterator[Batch] | None = None
 
     def learn(self, step: int) -> dict[str, float]:
         config = self.config
         if self._batches is None:
-            pools = batches(self.clips.make, step // POOL, -(-config.loop.steps // POOL), config.workers)
+            pools: Iterator[list[Batch]] = batches(self.clips.make, step // POOL, -(-config.loop.steps // POOL), config.workers)
             self._batches = itertools.islice(itertools.chain.from_iterable(pools), step % POOL, None)
         batch = next(self._batches).to(self.device)
-        set_rate(self.optimizer, cosine_rate(step, config.loop.steps, config.warmup_steps, config.rate, config.rate_end))
+        set_rate(self.optimizer, cosine_rate(step, self.length(step), config.warmup_steps, config.rate, config.rate_end))
         with autocast(self.device, config.precision):
             logits = self.encoder.ctc_logits(self.encoder(batch.mel, batch.lengths))
         loss = ctc_loss(logits, batch)

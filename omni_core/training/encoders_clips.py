@@ -47,15 +47,9 @@ class Clips:
     """
 
     def __init__(self, folder: Path, sets: Mapping[str, float], flite_share: float, batch: int, mels: int, seed: int) -> None:
-        if UNCLEAR in sets or not sets or min(sets.values()) < 0 or not sum(sets.values()):
-            raise ConfigError(f"sets: needs names with shares above 0, and not {UNCLEAR!r}, which says nothing; got {dict(sets)}")
-        self.sets = [SpeechSet(folder, name) for name in sets]
-        for clips in self.sets:
-            if not len(clips):
-                raise DataError(f"{folder}: no clips of {clips.name!r} there: make them with `omni data speech`, or take it out of `sets`")
-        self.shares = np.array(list(sets.values())) / sum(sets.values())
+        self.sets, self.shares = open_sets(folder, sets)
         self.flite_share, self.batch, self.seed, self.mel = flite_share, batch, seed, LogMel(mels)
-        self._by_engine = [_by_engine(clips) for clips in self.sets]
+        self._by_engine = [by_engine(clips) for clips in self.sets]
         rng, first = np.random.default_rng(seed), self.sets[0]
         self.noises = augment.noise_bank([first.wave(int(index)) for index in rng.integers(len(first), size=_TALKERS)], rng)
 
@@ -90,7 +84,18 @@ def collate(clips: Sequence[tuple[Tensor, list[int]]]) -> Batch:
     return Batch(mel, lengths, targets, target_lengths)
 
 
-def _by_engine(clips: SpeechSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def open_sets(folder: Path, sets: Mapping[str, float]) -> tuple[list[SpeechSet], NDArray[np.float64]]:
+    """The sets of clips in `folder` that `sets` names, and their shares. Raises ConfigError and DataError as `Clips` does."""
+    if UNCLEAR in sets or not sets or min(sets.values()) < 0 or not sum(sets.values()):
+        raise ConfigError(f"sets: needs names with shares above 0, and not {UNCLEAR!r}, which says nothing; got {dict(sets)}")
+    found = [SpeechSet(folder, name) for name in sets]
+    for clips in found:
+        if not len(clips):
+            raise DataError(f"{folder}: no clips of {clips.name!r} there: make them with `omni data speech`, or take it out of `sets`")
+    return found, np.array(list(sets.values())) / sum(sets.values())
+
+
+def by_engine(clips: SpeechSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Clip numbers of espeak-ng's voices and of flite's; all clips where one of them has none."""
     flite = np.array([row["voice"]["engine"] == FLITE for row in clips.rows])
     if flite.all() or not flite.any():

@@ -33,7 +33,7 @@ from omni_core.training.dataset import IGNORE
 
 DECISION_WEIGHT = 4.0  #: of frames around the end of a command or a near miss, to that of others
 SWAPPED = 0.15  #: at most, of a sequence's codes, from anywhere else: a voice that is new sounds like the known ones but for some codes
-_BEFORE, _AFTER = 8, 8  # frames around an end that are decisions
+BEFORE, AFTER = 8, 8  #: frames around an end that are decisions
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +152,7 @@ def around_ends(row: Mapping, frames: int, frame_samples: int) -> np.ndarray:
     for end in (*(end for _, end in row["near_misses"]), row["irq_at"]):
         if end is not None:
             at = int(end * SAMPLE_RATE) // frame_samples
-            decisions[max(0, at - _BEFORE) : at + _AFTER + 1] = True
+            decisions[max(0, at - BEFORE) : at + AFTER + 1] = True
     return decisions
 
 

@@ -60,6 +60,26 @@ class LoopConfig:
     steps: int
     validate_steps: int  #: between validations; the last step is always validated
     save_minutes: float = 3.0  #: between saves; a kill loses at most this
+    minutes: float | None = None  #: the run ends after so long, wherever it is by then, its learning rates with it; it can't be resumed
+
+
+class RunLength:
+    """How many steps a run will have: the configuration's, or as many as the time that it has will do at the pace so far."""
+
+    def __init__(self, config: LoopConfig) -> None:
+        self.config = config
+        self._first: tuple[int, float] | None = None
+
+    def __call__(self, step: int) -> int:
+        """As far as can be told at `step`."""
+        now = time.monotonic()
+        if self.config.minutes is None:
+            return self.config.steps
+        if self._first is None:
+            self._first = step, now
+        first, started = self._first
+        pace = (step - first) / max(now - started, 1e-9)
+        return min(self.config.steps, max(step + 1, round(first + pace * 60 * self.config.minutes)))
 
 
 @dataclass(frozen=True)
@@ -96,9 +116,9 @@ def run_loop(
         saved_step, saved_at = step, time.monotonic()
 
     started = last = saved_at = time.monotonic()
-    interrupts = _Interrupts()
+    interrupts, over = _Interrupts(), step >= config.steps
     try:
-        while step < config.steps and not team.any(interrupts.wanted):
+        while not over and not team.any(interrupts.wanted):
             figures = learner.learn(step)
             bad = {key: value for key, value in figures.items() if not math.isfinite(value)}  # a bad gradient: the next loss would tell too late
             if team.any(bool(bad)):
@@ -106,12 +126,13 @@ def run_loop(
             step += 1
             now = time.monotonic()
             seconds, last = seconds + now - last, now
+            over = step >= config.steps or team.any(config.minutes is not None and now - started > 60 * config.minutes)
             bar.update()
-            if step % _FIGURES_EVERY == 0 or step == config.steps:
+            if step % _FIGURES_EVERY == 0 or over:
                 bar.set_postfix_str(_told(figures), refresh=False)
                 if team.main:
                     _write_figures(folder / LOG, writer, "train", step, seconds, figures)
-            if step % config.validate_steps == 0 or step == config.steps:
+            if step % config.validate_steps == 0 or over:
                 found = learner.validate(step, writer)
                 if team.main:
                     _write_figures(folder / LOG, writer, "validation", step, seconds, found)
@@ -122,7 +143,7 @@ def run_loop(
             if now - saved_at > 60 * config.save_minutes:
                 save()
         save()
-        if step >= config.steps and team.main:
+        if over and team.main:
             learner.finish(folder)
     finally:
         interrupts.restore()
@@ -130,7 +151,7 @@ def run_loop(
         writer.close()
     if interrupts.wanted:
         raise KeyboardInterrupt
-    return step >= config.steps
+    return over
 
 
 class _Interrupts:

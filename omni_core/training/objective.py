@@ -6,7 +6,7 @@ Heads are computed only at positions that take loss.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,18 +99,25 @@ class Objective(nn.Module):
     def _features(self, batch: Batch, rows: int, length: int) -> tuple[Tensor | None, Tensor | None]:
         """Adapted features [B, T, width] where they belong, and where that is [B, T]."""
         ear, eye = self._senses
-        found: list[tuple[tuple[int, int, int], Tensor]] = []
-        if batch.heard:
-            heard = ear.features(batch.heard)
-            adapted = self.model.adapt_audio(torch.cat(heard)).split([len(feature) for feature in heard])
-            found += zip(batch.heard_spans, adapted, strict=True)
-        if batch.seen and eye is not None:
-            found += zip(batch.seen_spans, self.model.adapt_image(eye.features(batch.seen)), strict=True)
-        if not found:
+        parts: list[tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]] = []
+        if len(batch.heard):
+            heard = batch.heard if isinstance(batch.heard, Tensor) else ear.features(batch.heard)
+            parts.append((heard, torch.as_tensor(batch.heard_spans), self.model.adapt_audio))
+        if len(batch.seen) and eye is not None:
+            seen = batch.seen if isinstance(batch.seen, Tensor) else eye.features(batch.seen)
+            parts.append((seen, torch.as_tensor(batch.seen_spans), self.model.adapt_image))
+        if not parts:
             return None, None
-        features = found[0][1].new_zeros(rows, length, self.model.config.backbone.width)
-        mask = torch.zeros(rows, length, dtype=torch.bool, device=features.device)
-        for (row, start, count), feature in found:
-            features[row, start : start + count] = feature
-            mask[row, start : start + count] = True
+        features = mask = None
+        for found, spans, adapt in parts:
+            row, start, count = spans.to(found.device)[:, :, None].unbind(1)  # each [H, 1]
+            steps = torch.arange(found.shape[1], device=found.device)
+            real = steps < count  # [H, L]
+            at = (row.expand_as(real)[real], (start + steps)[real])
+            adapted = adapt(found[real])
+            if features is None or mask is None:
+                features = adapted.new_zeros(rows, length, self.model.config.backbone.width)
+                mask = torch.zeros(rows, length, dtype=torch.bool, device=found.device)
+            features[at] = adapted.to(features.dtype)
+            mask[at] = True
         return features, mask

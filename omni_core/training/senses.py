@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from omni_core.datagen import augment
 from omni_core.encoders.base import AudioEncoder
@@ -22,14 +23,14 @@ _MEL_PER_FEATURE = 4
 
 
 class Ear(Protocol):
-    """Waveforms to features [L, width]."""
+    """Waveforms to features."""
 
     def prepare(self, wave: NDArray[np.float32], rng: np.random.Generator | None) -> tuple[Tensor, int]:
         """What `features` takes for `wave` [N] at 16 kHz, and L. With `rng` a training clip, sounding like another speaker's."""
         ...
 
-    def features(self, heard: Sequence[Tensor]) -> list[Tensor]:
-        """Features [L, width] of prepared clips, on the encoder's device."""
+    def features(self, heard: Sequence[Tensor]) -> Tensor:
+        """Features [H, L, width] of prepared clips, L the most that one has, on the encoder's device."""
         ...
 
 
@@ -45,11 +46,10 @@ class ChunkedEar:
         return mel, -(-len(mel) // _MEL_PER_FEATURE)
 
     @torch.no_grad()
-    def features(self, heard: Sequence[Tensor]) -> list[Tensor]:
+    def features(self, heard: Sequence[Tensor]) -> Tensor:
         device = self.encoder.mel.window.device
         padded, lengths = pad_mels(heard)
-        features = self.encoder(padded.to(device), lengths.to(device))
-        return [row[:length] for row, length in zip(features, lengths.tolist(), strict=True)]
+        return self.encoder(padded.to(device), lengths.to(device))
 
 
 class WaveEar:
@@ -64,8 +64,8 @@ class WaveEar:
         return torch.from_numpy(kept), self.encoder.feature_count(len(kept))
 
     @torch.no_grad()
-    def features(self, heard: Sequence[Tensor]) -> list[Tensor]:
-        return [self.encoder.encode(wave) for wave in heard]
+    def features(self, heard: Sequence[Tensor]) -> Tensor:
+        return pad_sequence([self.encoder.encode(wave) for wave in heard], batch_first=True)
 
 
 def ear_of(encoder: AudioEncoder) -> Ear:

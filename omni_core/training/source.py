@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from omni_core.datagen import augment
 from omni_core.datagen.exchange import Exchange, Skill, Split
@@ -118,12 +119,12 @@ class SkillSource:
     def _transcription(self, rng: np.random.Generator) -> Example:
         name = OPEN if rng.random() < _TRANSCRIBE_OPEN else self._transcribed[rng.integers(len(self._transcribed))]
         index = int(rng.integers(len(self.clips[name])))
-        heard, frames = self._heard(name, index, rng)
+        heard, frames = self.heard(name, index, rng)
         text = self.clips[name].rows[index]["text"]
         return Example(Task.A1T1, self.senses.tokenizer.encode(text), heard=heard, frames=frames, skill=name)
 
     def _example(self, task: Task, exchange: Exchange, index: int | None, rng: np.random.Generator, change: Change | None) -> Example:
-        heard, frames = (None, 0) if index is None else self._heard(exchange.skill, index, rng, change)
+        heard, frames = (None, 0) if index is None else self.heard(exchange.skill, index, rng, change)
         seen = None
         if task.needs_image and exchange.picture is not None and self.senses.eye is not None:
             seen = self.senses.eye.prepare(exchange.picture.render())
@@ -141,7 +142,8 @@ class SkillSource:
             skill=exchange.skill,
         )
 
-    def _heard(self, name: str, index: int, rng: np.random.Generator, change: Change | None = None) -> tuple:
+    def heard(self, name: str, index: int, rng: np.random.Generator, change: Change | None = None) -> tuple[Tensor, int]:
+        """Clip `index` of the set `name`, distorted: what the audio encoder takes, and the features it makes of it."""
         wave = self.clips[name].wave(index)
         return self.senses.ear.prepare(augment.distort_wave(change(wave, rng) if change else wave, self.noises, rng), rng)
 

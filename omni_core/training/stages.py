@@ -34,9 +34,11 @@ from omni_core.training import settings
 from omni_core.training.dataset import Batch, Example, split_by_length
 from omni_core.training.dry import MadeUpSource, open_dry
 from omni_core.training.listening import ListenerSource
-from omni_core.training.loop import LoopConfig, Team, run_loop
+from omni_core.training.loop import LoopConfig, RunLength, Team, run_loop
 from omni_core.training.objective import Counts, ListeningPart, Objective
 from omni_core.training.prefetch import batches
+from omni_core.training.resident.examples import ResidentConfig, ResidentExamples, UnheardSource
+from omni_core.training.resident.listening import ResidentListening
 from omni_core.training.samples import spectrogram
 from omni_core.training.settings import adamw, cosine_rate, set_rate
 from omni_core.training.source import Senses, Source
@@ -91,6 +93,7 @@ class StageConfig:
     storage: str  #: of the model's floating-point tensors on disk: float16 | bfloat16 | float32
     workers: int = 0  #: processes that make batches ahead; 0: in place
     threads: int = 0  #: torch's, on a CPU; 0: as torch finds best
+    resident: ResidentConfig | None = None  #: examples lie in the device's memory, their sound and the listener's scenes are made there: for a GPU
     listening: ListeningConfig | None = None  #: stage 3: the listener's share
     start: str | None = None  #: a model directory, "nano", a hub name, or "random:full"
     new: NewModel | None = None
@@ -126,18 +129,24 @@ class StageLearner:
         self.optimiser = adamw(self.trained, config.rate, config.weight_decay)
         self.objective = Objective(self.model, senses.ear, senses.eye, config.text_weight)
         self.wrapped, self.stepper = accelerator.prepare(self.objective, self.optimiser)
+        self.length = RunLength(config.loop)
         self.source: Source | None = None
-        self.listening: ListenerSource | None = None
+        self.resident: ResidentExamples | None = None
+        self.listening: ListenerSource | ResidentListening | None = None
         self.held_out: list[Batch] = []
         self._made: Iterator[Parts] = iter(())
         self._next = -1
 
     def parts(self, step: int) -> Parts:
         """What update `step` of this process learns from: its examples in `config.passes` batches, then the listener's share."""
-        if self.source is None:
-            raise ConfigError("this learner was given no data")
         index = step * self.accelerator.num_processes + self.accelerator.process_index
-        parts: Parts = list(self.batches(self.source.examples(self.config.batch, index), self.config.passes))
+        parts: Parts
+        if self.resident is not None:
+            parts = list(self.resident.batches(index, self.config.batch, self.config.passes))
+        elif self.source is not None:
+            parts = list(self.batches(self.source.examples(self.config.batch, index), self.config.passes))
+        else:
+            raise ConfigError("this learner was given no data")
         listening = self.config.listening
         if self.listening is not None and listening is not None:
             parts.append(ListeningPart(self.listening.batch(index), listening.band_frames, listening.weight))
@@ -150,10 +159,10 @@ class StageLearner:
     def learn(self, step: int) -> Mapping[str, float]:
         """One update. The norm of its gradient is among the figures, so that one that is not finite ends the run."""
         if step != self._next:
-            self._made = batches(self.parts, step, self.config.loop.steps, self.config.workers)
+            self._made = batches(self.parts, step, self.config.loop.steps, 0 if self.resident is not None else self.config.workers)
         self._next = step + 1
         config = self.config
-        set_rate(self.optimiser, cosine_rate(step, config.loop.steps, config.warmup_steps, config.rate, config.rate_end))
+        set_rate(self.optimiser, cosine_rate(step, self.length(step), config.warmup_steps, config.rate, config.rate_end))
         parts = next(self._made)
         counts = Counts.of([part for part in parts if isinstance(part, Batch)])
         totals: dict[str, Tensor | float] = {}
@@ -234,6 +243,8 @@ def run(name: str, config_path: Path, *, resume: bool = False, max_minutes: floa
         mixed_precision=_PRECISIONS[config.precision],
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+    if accelerator.num_processes > 1 and (config.loop.minutes is not None or config.resident is not None):
+        raise ConfigError("loop.minutes and resident are for one process: each would go by a clock, and hold the data, of its own")
     folder = Path(config.output)
     if dry_run:
         config = dataclasses.replace(config, loop=LoopConfig(1, 1), workers=0, listening=None, batch=min(config.batch, 2), passes=1)
@@ -248,13 +259,40 @@ def run(name: str, config_path: Path, *, resume: bool = False, max_minutes: floa
         shutil.rmtree(folder, ignore_errors=True)
     else:
         with accelerator.main_process_first():  # what is made once and kept, the others find
-            learner.source = open_source(config.data, senses, bundle.codec, config.tasks, config.seed, bundle.memory_turns)
+            if config.resident is not None:
+                learner.resident = open_resident(config, bundle, senses, accelerator.device)
+            else:
+                learner.source = open_source(config.data, senses, bundle.codec, config.tasks, config.seed, bundle.memory_turns)
             if config.listening is not None:
-                learner.listening = open_listening(config.listening, bundle, config.seed)
+                learner.listening = _open_listening(config, config.listening, bundle, accelerator.device)
         held_out = open_validation(config.data, senses, bundle.memory_turns) if name != "lm" else []
         learner.held_out = learner.batches(held_out, _VALIDATION_PASSES) if held_out else []
     team = Team(accelerator.is_main_process, lambda wanted: _anyone(accelerator, wanted))
     return run_loop(name, learner, config.loop, folder, resume=resume, max_minutes=max_minutes, team=team)
+
+
+def open_resident(config: StageConfig, bundle: Bundle, senses: Senses, device: torch.device) -> ResidentExamples:
+    """The examples of `config` in the device's memory. Raises ConfigError where they are people's own recordings, and what `open_source` raises."""
+    if config.data.recordings is not None or config.data.skills is None or config.resident is None:
+        raise ConfigError("resident: recordings are read from disk; leave it out")
+    if bundle.model.config.image_overwrites_input:
+        raise ConfigError("resident: pictures that overwrite the prompt are laid out on the CPU alone; leave it out")
+
+    def source() -> UnheardSource:
+        found = open_source(config.data, senses, bundle.codec, config.tasks, config.seed, bundle.memory_turns, UnheardSource)
+        assert isinstance(found, UnheardSource)
+        return found
+
+    what = f"{config.data} {config.tasks} {config.seed} {config.resident.examples} {bundle.memory_turns} {bundle.model.layout}"
+    speech = Path(config.data.folder) / "speech"
+    return ResidentExamples(speech, senses, bundle.model.layout, config.resident, source, what, config.seed, device, config.precision)
+
+
+def _open_listening(config: StageConfig, listening: ListeningConfig, bundle: Bundle, device: torch.device) -> ListenerSource | ResidentListening:
+    if config.resident is None:
+        return open_listening(listening, bundle, config.seed)
+    folder, layout = Path(config.data.folder), bundle.model.layout
+    return ResidentListening(folder, bundle.codec, layout, listening.batch, listening.frames, config.seed, device)
 
 
 def _anyone(accelerator: Accelerator, wanted: bool) -> bool:

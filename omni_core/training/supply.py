@@ -63,8 +63,16 @@ def senses_of(bundle: Bundle, device: torch.device) -> Senses:
     return Senses(bundle.tokenizer, ear_of(bundle.audio_encoder), None if bundle.vision_encoder is None else Eye(bundle.vision_encoder))
 
 
-def open_source(config: DataConfig, senses: Senses, codec: Codec | None, tasks: dict[str, float], seed: int, memory_turns: int) -> Source:
-    """The examples that `config` names. Raises ConfigError, and DataError for what is missing or broken."""
+def open_source(
+    config: DataConfig,
+    senses: Senses,
+    codec: Codec | None,
+    tasks: dict[str, float],
+    seed: int,
+    memory_turns: int,
+    kind: type[SkillSource] = SkillSource,
+) -> Source:
+    """The examples that `config` names; those of skills by a source of `kind`. Raises ConfigError, and DataError for what is missing or broken."""
     speaks = any(Task(name).speaks for name in tasks)
     if speaks and codec is None:
         raise ConfigError("tasks: spoken answers need a model with a codec")
@@ -74,7 +82,7 @@ def open_source(config: DataConfig, senses: Senses, codec: Codec | None, tasks: 
         return RecordingSource([Path(name) for name in config.recordings], senses, codec, tasks, seed, skip_bad=config.skip_bad)
     folder = Path(config.folder)
     frames = answer_codes(AnswerSet(folder / "answers"), codec, folder / "answers") if speaks and codec is not None else {}
-    return SkillSource(folder, senses, frames, tasks, config.skills or {}, seed, written=config.written, memory_turns=memory_turns)
+    return kind(folder, senses, frames, tasks, config.skills or {}, seed, written=config.written, memory_turns=memory_turns)
 
 
 def open_listening(config: ListeningConfig, bundle: Bundle, seed: int) -> ListenerSource:

@@ -67,7 +67,7 @@ def test_a_scene_in_codes() -> None:
     scene = code_scene(wave, {"irq_at": 15.5 * FRAME / RATE, "near_misses": [["stop", 2.5 * FRAME / RATE]]}, LoudnessCodec())  # type: ignore[arg-type]
     assert scene.labels.tolist() == [N_IRQ] * 14 + [EITHER] + [IRQ] * 5
     assert (scene.codes.shape, scene.codes.dtype) == ((20, 7), np.uint16)
-    reach = listening._BEFORE
+    reach = listening.BEFORE
     assert np.flatnonzero(scene.decisions).tolist() == sorted({*range(2 + reach + 1), *range(15 - reach, 20)})
 
 
