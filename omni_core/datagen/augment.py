@@ -19,7 +19,7 @@ NOISES = {"white": 0.0, "pink": 1.0, "brown": 2.0}  #: exponent of the fall of p
 
 def coloured_noise(samples: int, exponent: float, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> np.ndarray:
     """Noise [samples] float32 of RMS 1 whose power falls as frequency ** -exponent, flat below 50 Hz."""
-    size = _fft_size(samples)
+    size = fft_size(samples)
     spectrum = rng.standard_normal(size // 2 + 1) + 1j * rng.standard_normal(size // 2 + 1)
     frequencies = np.maximum(np.fft.rfftfreq(size, 1 / rate), 50.0)
     noise = np.fft.irfft(spectrum * frequencies ** (-exponent / 2), size)[:samples]
@@ -59,7 +59,7 @@ def reverberate(wave: np.ndarray, decay_s: float, wet: float, rng: np.random.Gen
     tail[: int(0.002 * rate)] = 0
     response = tail * np.float32(np.sqrt(wet / np.square(tail).sum()))
     response[0] += 1
-    size = _fft_size(len(wave) + length)
+    size = fft_size(len(wave) + length)
     return np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)[: len(wave)].astype(np.float32)
 
 
@@ -71,7 +71,7 @@ def band_limit(wave: np.ndarray, low_hz: float, high_hz: float, rate: int = SAMP
     return np.fft.irfft(spectrum, len(wave)).astype(np.float32)
 
 
-def _fft_size(samples: int) -> int:
+def fft_size(samples: int) -> int:
     """The next size of at least `samples` that a Fourier transform is fast at: 2, 3, 5, 9 or 15 times a power of two."""
     return min(factor << max(0, -(-samples // factor) - 1).bit_length() for factor in (2, 3, 5, 9, 15))
 

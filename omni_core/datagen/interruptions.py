@@ -21,8 +21,8 @@ SAMPLE_RATE = 24_000
 END_DB = -40.0  #: the phrase ends at its last sample above this, of its peak
 BEDS = ("talk", "babble", "music", "noise", "quiet")  #: quiet is the last: nothing to be heard over
 N_IRQ, IRQ, EITHER = 0, 1, -1  #: labels of a frame
-_FAINT = 0.2  # to the RMS of a bed that isn't quiet
-_GAP_S = 0.8  # at least, before a near miss: "stop" and "omni" any closer are the command
+FAINT = 0.2  #: to the RMS of a bed that isn't quiet
+GAP_S = 0.8  #: at least, before a near miss: "stop" and "omni" any closer are the command
 
 
 class Clips(Protocol):
@@ -113,7 +113,7 @@ def draw_scene(rng: np.random.Generator, material: Material, config: SceneConfig
     for number in range(int(rng.integers(config.near_misses + 1))):
         index = int(rng.integers(len(material.near_misses)))
         clip = _wave(material.near_misses, index, config, rng)
-        start = quiet_until + int(rng.uniform(_GAP_S, _GAP_S + samples / SAMPLE_RATE / (number + 2)) * SAMPLE_RATE)
+        start = quiet_until + int(rng.uniform(GAP_S, GAP_S + samples / SAMPLE_RATE / (number + 2)) * SAMPLE_RATE)
         if start + len(clip) > latest:
             break
         _place(speech, wave, clip, start, _snr(config, rng), room, rng)
@@ -169,10 +169,10 @@ def _place(
 ) -> None:
     """Add `clip` to `speech` from `start`, `snr_db` over what the bed is there, or over 10 dB below its mean where it pauses.
 
-    People don't whisper where it is quiet: next to nothing counts as _FAINT, so that the clip is clean there.
+    People don't whisper where it is quiet: next to nothing counts as FAINT, so that the clip is clean there.
     """
     around = bed[max(0, start - SAMPLE_RATE // 2) : start + len(clip) + SAMPLE_RATE // 2]
-    level = max(_rms(around), _rms(bed) * 0.3, _FAINT) * 10 ** (snr_db / 20) / _rms(clip)
+    level = max(_rms(around), _rms(bed) * 0.3, FAINT) * 10 ** (snr_db / 20) / _rms(clip)
     if room is not None:
         clip = reverberate(np.pad(clip, (0, int(room[0] * SAMPLE_RATE))), *room, rng, SAMPLE_RATE)
     stop = min(len(speech), start + len(clip))

@@ -69,7 +69,7 @@ class CodecListening:
     seed: int
     device: str
     precision: str  #: bf16 or float32
-    workers: int  #: processes that make batches ahead; 0: in place
+    workers: int  #: processes that make batches ahead, where they aren't resident; 0: in place
     loop: LoopConfig
     frames: int  #: of every clip and scene
     sets: dict[str, float]  #: spoken sets and their shares of the clips
@@ -239,7 +239,7 @@ class CodecListeningLearner:
     def learn(self, step: int) -> dict[str, float]:
         config = self.config
         if self._batches is None:
-            self._batches = batches(self.make, step, config.loop.steps, config.workers)
+            self._batches = batches(self.make, step, config.loop.steps, 0 if config.resident else config.workers)
         heard = next(self._batches).to(self.device)
         set_rate(self.optimizer, cosine_rate(step, self.length(step), config.warmup_steps, config.rate, config.rate_end))
         clips = len(heard.targets)

@@ -52,7 +52,7 @@ class EncoderTraining:
     seed: int
     device: str
     precision: str  #: bf16 or float32; the loss is float32 always
-    workers: int  #: processes that make batches ahead; 0: in place
+    workers: int  #: processes that make batches ahead, where they aren't resident; 0: in place
     loop: LoopConfig
     warmup_steps: int
     batch: int  #: clips
@@ -93,7 +93,8 @@ class EncoderLearner:
     def learn(self, step: int) -> dict[str, float]:
         config = self.config
         if self._batches is None:
-            pools: Iterator[list[Batch]] = batches(self.clips.make, step // POOL, -(-config.loop.steps // POOL), config.workers)
+            workers = 0 if config.resident else config.workers
+            pools: Iterator[list[Batch]] = batches(self.clips.make, step // POOL, -(-config.loop.steps // POOL), workers)
             self._batches = itertools.islice(itertools.chain.from_iterable(pools), step % POOL, None)
         batch = next(self._batches).to(self.device)
         set_rate(self.optimizer, cosine_rate(step, self.length(step), config.warmup_steps, config.rate, config.rate_end))

@@ -21,7 +21,7 @@ import torch
 from torch.utils.tensorboard.writer import SummaryWriter
 from tqdm import tqdm
 
-from omni_core.errors import CheckpointError, TrainingError
+from omni_core.errors import CheckpointError, ConfigError, TrainingError
 
 STATE = "state.pt"
 LOG = "log.jsonl"
@@ -60,26 +60,24 @@ class LoopConfig:
     steps: int
     validate_steps: int  #: between validations; the last step is always validated
     save_minutes: float = 3.0  #: between saves; a kill loses at most this
-    minutes: float | None = None  #: the run ends after so long, wherever it is by then, its learning rates with it; it can't be resumed
+    minutes: float | None = None  #: of learning, validations left out: the run ends then if it has not before, its learning rates with it
 
 
 class RunLength:
-    """How many steps a run will have: the configuration's, or as many as the time that it has will do at the pace so far."""
+    """How many steps a run will have: the configuration's, or as many as its minutes will do at the pace so far.
+
+    A learner whose rates go by it keeps one as `length`; `run_loop` tells it the time, also that of before a resume.
+    """
 
     def __init__(self, config: LoopConfig) -> None:
         self.config = config
-        self._first: tuple[int, float] | None = None
+        self.seconds = 0.0  #: that learning has taken until now
 
     def __call__(self, step: int) -> int:
         """As far as can be told at `step`."""
-        now = time.monotonic()
-        if self.config.minutes is None:
+        if self.config.minutes is None or not self.seconds:
             return self.config.steps
-        if self._first is None:
-            self._first = step, now
-        first, started = self._first
-        pace = (step - first) / max(now - started, 1e-9)
-        return min(self.config.steps, max(step + 1, round(first + pace * 60 * self.config.minutes)))
+        return min(self.config.steps, max(step + 1, round(step * 60 * self.config.minutes / self.seconds)))
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,13 @@ def run_loop(
 
     A state is saved at the end and on Ctrl-C or SIGTERM, which wait for the end of the step and come out as KeyboardInterrupt.
     resume: go on from the state in `folder` (from the start when there is none yet). Without it an old state is an error: nothing is lost by a slip.
-    Raises TrainingError (a figure that is not finite, a full disk) and CheckpointError (a state of another shape), with the step and the remedy.
+    Raises TrainingError (a figure that is not finite, a full disk), CheckpointError (a state of another shape) and ConfigError (minutes for a
+    learner without a `RunLength`), with the step and the remedy.
     """
     team = team or Team()
+    length = getattr(learner, "length", None)
+    if config.minutes is not None and not isinstance(length, RunLength):
+        raise ConfigError(f"{name}: loop.minutes: what this run does follows its steps, not a clock: leave it out")
     state = folder / STATE
     if state.exists() and not resume:
         raise TrainingError(f"{state} is there already: go on with --resume, or move the folder away to train anew")
@@ -116,9 +118,15 @@ def run_loop(
         saved_step, saved_at = step, time.monotonic()
 
     started = last = saved_at = time.monotonic()
-    interrupts, over = _Interrupts(), step >= config.steps
+
+    def ended() -> bool:
+        return step >= config.steps or team.any(config.minutes is not None and seconds >= 60 * config.minutes)
+
+    interrupts, over = _Interrupts(), ended()
     try:
         while not over and not team.any(interrupts.wanted):
+            if isinstance(length, RunLength):
+                length.seconds = seconds
             figures = learner.learn(step)
             bad = {key: value for key, value in figures.items() if not math.isfinite(value)}  # a bad gradient: the next loss would tell too late
             if team.any(bool(bad)):
@@ -126,7 +134,7 @@ def run_loop(
             step += 1
             now = time.monotonic()
             seconds, last = seconds + now - last, now
-            over = step >= config.steps or team.any(config.minutes is not None and now - started > 60 * config.minutes)
+            over = ended()
             bar.update()
             if step % _FIGURES_EVERY == 0 or over:
                 bar.set_postfix_str(_told(figures), refresh=False)

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from omni_core.errors import CheckpointError, TrainingError
+from omni_core.errors import CheckpointError, ConfigError, TrainingError
 from omni_core.training import loop
-from omni_core.training.loop import LoopConfig, run_loop
+from omni_core.training.loop import LoopConfig, RunLength, run_loop
 from omni_core.training.settings import generator_of
 
 STEPS = 60
@@ -90,6 +90,30 @@ def test_a_run_stops_when_its_minutes_are_up_and_goes_on(tmp_path: Path) -> None
     with pytest.raises(TrainingError, match="--resume"):
         run_loop("line", Line(), CONFIG, tmp_path)
     assert run_loop("line", Line(), CONFIG, tmp_path, resume=True)
+
+
+def test_a_run_of_so_many_minutes_ends_by_the_clock_and_stays_ended(tmp_path: Path) -> None:
+    config = LoopConfig(steps=100_000, validate_steps=100_000, minutes=0.005)
+    with pytest.raises(ConfigError, match=r"loop\.minutes"):
+        run_loop("line", Line(pause_s=0.02), config, tmp_path)  # what its rates follow is not known
+    timed = Line(pause_s=0.02)
+    timed.length = RunLength(config)
+    assert run_loop("line", timed, config, tmp_path)
+    ended = torch.load(tmp_path / loop.STATE)["step"]
+    assert 1 < ended <= 15
+    assert abs(timed.length(ended - 1) - ended) <= 2  # it saw the end coming
+    assert run_loop("line", timed, config, tmp_path, resume=True)
+    assert torch.load(tmp_path / loop.STATE)["step"] == ended
+
+
+def test_the_length_of_a_run_follows_its_pace() -> None:
+    length = RunLength(LoopConfig(steps=1000, validate_steps=1, minutes=2.0))
+    assert length(0) == 1000
+    length.seconds = 10.0
+    assert length(5) == 60  # 5 steps in 10 s, so 60 in 2 minutes
+    length.seconds = 119.5
+    assert length(200) == 201
+    assert RunLength(LoopConfig(steps=7, validate_steps=1))(3) == 7
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_says_which_step_is_safe(tmp_path: Path) -> None:

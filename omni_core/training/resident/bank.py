@@ -63,6 +63,10 @@ class Bank:
             total += weight * self._sample(clips, first + tap)
         return total / _FULL
 
+    def at(self, numbers: NDArray[np.int64]) -> Tensor:
+        """Numbers such as those of clips, on the device."""
+        return torch.from_numpy(np.ascontiguousarray(numbers)).to(self.device)
+
     def taken(self, clips: NDArray[np.int64], speeds: NDArray[np.float64], rate: int) -> NDArray[np.int64]:
         """Samples that clips take at `rate`, played `speeds` times as fast."""
         return np.ceil(self.lengths[clips] * rate / self.rate / speeds).astype(np.int64)
@@ -70,7 +74,7 @@ class Bank:
     def alone(self, clips: NDArray[np.int64], speeds: NDArray[np.float64], rate: int, more: int = 0) -> Tensor:
         """Clips [P] by themselves, at `rate` and `speeds` [P] times as fast: [P, samples of the longest and `more`]."""
         longest = int(self.taken(clips, speeds, rate).max()) + more
-        numbers = torch.from_numpy(clips).to(self.device)
+        numbers = self.at(clips)
         zeros = torch.zeros_like(numbers)
         if rate == self.rate and (speeds == 1).all():
             return self.read(numbers, zeros, longest)

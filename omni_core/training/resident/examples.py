@@ -145,10 +145,10 @@ class ResidentExamples:
         return [self._batch(part, generator) for part in np.split(chosen, cuts) if len(part)]
 
     def _batch(self, chosen: NDArray[np.int64], generator: torch.Generator) -> Batch:
-        lengths = self._at(self.lengths[chosen])
+        lengths = self.hearing.bank.at(self.lengths[chosen])
         places = torch.arange(int(self.lengths[chosen].max()), device=self.device)
         real = places < lengths[:, None]  # [B, T]
-        at = torch.where(real, places + self._at(self._starts[chosen])[:, None], 0)
+        at = torch.where(real, places + self.hearing.bank.at(self._starts[chosen])[:, None], 0)
         tokens = torch.where(real, self._tokens[:, at].long(), self.layout.pad_t).transpose(0, 1)
         targets = torch.where(real, self._targets[:, at].long(), IGNORE).transpose(0, 1)
         hearing, seeing = (np.flatnonzero(where[chosen] != _NOWHERE) for where in (self._audio_at, self._image_at))
@@ -159,11 +159,8 @@ class ResidentExamples:
             mel, features = self.hearing.mels(self._plans[chosen[hearing]], generator)
             with torch.no_grad(), autocast(self.device, self.precision):
                 heard = self.encoder(mel, features)
-        seen: Tensor | list[Tensor] = self._seen[self._at(self._pictures[chosen[seeing]])].float() if len(seeing) else []
-        return Batch(tokens, targets, heard, self._at(spans), seen, self._at(shown), [])
-
-    def _at(self, numbers: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(numbers)).to(self.device)
+        seen: Tensor | list[Tensor] = self._seen[self.hearing.bank.at(self._pictures[chosen[seeing]])].float() if len(seeing) else []
+        return Batch(tokens, targets, heard, self.hearing.bank.at(spans), seen, self.hearing.bank.at(shown), [])
 
 
 def _pack(layout: TokenLayout, examples: Sequence[Example]) -> _Packed:

@@ -19,7 +19,7 @@ from torch import Tensor
 from omni_core.codec.base import FRAME_SAMPLES
 from omni_core.datagen import music
 from omni_core.datagen.exchange import Split
-from omni_core.datagen.interruptions import AFTER_S, BEDS, END_DB, IRQ, N_IRQ, SAMPLE_RATE, holds_command
+from omni_core.datagen.interruptions import AFTER_S, BEDS, END_DB, FAINT, GAP_S, IRQ, N_IRQ, SAMPLE_RATE, holds_command
 from omni_core.datagen.scenes import read_material
 from omni_core.training.dataset import IGNORE
 from omni_core.training.listening import AFTER, BEFORE
@@ -28,18 +28,16 @@ from omni_core.training.resident import sound
 from omni_core.training.resident.bank import Bank, add, joined
 
 _MUSIC_PIECES, _MUSIC_S = 48, 20
-_WARP = 0.14  # speakers are made smaller or larger by up to e ** this
+WARP = 0.14  #: speakers are made smaller or larger by up to e ** this
 _TILT_DB = 12.0
 _NEAR_MISSES = 3  # at most, in a scene
 _COMMAND_SHARE = 0.6
 _ECHO_SHARE = 0.7
-_GAP_S = 0.8  # at least, before a near miss
-_FAINT = 0.2
 _ROOM_S = 0.3  # that a phrase rings on
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class DrawnScenes:
     """Scenes, and what the listener should say of each frame."""
 
     waves: Tensor  #: [B, F * 2048] float32 at 24 kHz
@@ -74,7 +72,7 @@ class Scenes:
         self._music = torch.stack(list(pieces)).to(device)
 
     @torch.no_grad()
-    def draw(self, rows: int, frames: int, ends: float, rng: np.random.Generator, generator: torch.Generator) -> Heard:
+    def draw(self, rows: int, frames: int, ends: float, rng: np.random.Generator, generator: torch.Generator) -> DrawnScenes:
         """`rows` scenes of `frames` frames; `ends`: the share of those with a command that end 0.9 s after it."""
         samples = frames * FRAME_SAMPLES
         kinds = rng.integers(len(BEDS), size=rows)
@@ -82,12 +80,12 @@ class Scenes:
         echoing = np.flatnonzero(rng.random(rows) < _ECHO_SHARE)
         if len(echoing):
             db = rng.uniform(-30, -3, len(echoing)) + 10.0 * (kinds[echoing] == len(BEDS) - 1)
-            bed[self._at(echoing)] += self._echo(len(echoing), samples, rng, generator) * sound.decibels(self._tensor(db))[:, None]
+            bed[self.bank.at(echoing)] += self._echo(len(echoing), samples, rng, generator) * sound.decibels(self._tensor(db))[:, None]
         near, irq_at = self._place(rows, samples, ends, rng)
         heard = bed + self._spoken(bed, near, irq_at, rng, generator)
         heard = sound.tilt(heard, sound.uniform(generator, -_TILT_DB, _TILT_DB, rows), SAMPLE_RATE)
         loud = np.isin(np.arange(rows), echoing) | (kinds != len(BEDS) - 1) | np.isin(np.arange(rows), np.concatenate([near.rows, irq_at.rows]))
-        return Heard(self._levelled(heard, loud, rng), *self._labels(rows, frames, near, irq_at))
+        return DrawnScenes(self._levelled(heard, loud, rng), *self._labels(rows, frames, near, irq_at))
 
     # What is heard beside the phrases.
 
@@ -113,7 +111,7 @@ class Scenes:
                     wave, sound.uniform(generator, 50, 200, count), sound.uniform(generator, 4000, 12000, count), SAMPLE_RATE
                 )
                 wave = sound.where(sound.chance(generator, 0.3, count), narrow, wave)
-            bed[self._at(rows)] = wave
+            bed[self.bank.at(rows)] = wave
         return bed
 
     def _bed(self, name: str, count: int, samples: int, rng: np.random.Generator, generator: torch.Generator) -> Tensor:
@@ -129,7 +127,7 @@ class Scenes:
     def _talking(self, count: int, samples: int, rng: np.random.Generator) -> Tensor:
         """People talking one after the other, with pauses: [count, samples]."""
         clips = self._talk[rng.integers(len(self._talk), size=(count, 2 + samples // SAMPLE_RATE))]
-        speeds = np.exp(rng.uniform(-_WARP, _WARP, clips.shape))
+        speeds = np.exp(rng.uniform(-WARP, WARP, clips.shape))
         taken = self.bank.taken(clips, speeds, SAMPLE_RATE) + (rng.exponential(0.4, clips.shape) * SAMPLE_RATE).astype(np.int64)
         starts = np.cumsum(taken, axis=1) - taken - (rng.random((count, 1)) * taken[:, :1]).astype(np.int64)  # the first is under way
         gains = rng.uniform(0.5, 1.5, clips.shape)
@@ -165,7 +163,7 @@ class Scenes:
 
     def _place(self, rows: int, samples: int, ends: float, rng: np.random.Generator) -> tuple[_Phrases, _Phrases]:
         """Near misses, and the command, which is the last thing said. Which rows have any is drawn."""
-        speeds = np.exp(rng.uniform(-_WARP, _WARP, (rows, _NEAR_MISSES + 1)))
+        speeds = np.exp(rng.uniform(-WARP, WARP, (rows, _NEAR_MISSES + 1)))
         command = self._commands[rng.integers(len(self._commands), size=rows)]
         taken = self.bank.taken(command, speeds[:, -1], SAMPLE_RATE)
         commanded = (rng.random(rows) < _COMMAND_SHARE) & (taken + int(AFTER_S * SAMPLE_RATE) < samples)
@@ -175,7 +173,7 @@ class Scenes:
         wanted = rng.integers(_NEAR_MISSES + 1, size=rows)
         for number in range(_NEAR_MISSES):
             clips = self._near_misses[rng.integers(len(self._near_misses), size=rows)]
-            starts = until + (rng.uniform(_GAP_S, _GAP_S + samples / SAMPLE_RATE / (number + 2), rows) * SAMPLE_RATE).astype(np.int64)
+            starts = until + (rng.uniform(GAP_S, GAP_S + samples / SAMPLE_RATE / (number + 2), rows) * SAMPLE_RATE).astype(np.int64)
             stops = starts + self.bank.taken(clips, speeds[:, number], SAMPLE_RATE)
             going &= (number < wanted) & (stops <= latest)
             at = np.flatnonzero(going)
@@ -199,11 +197,11 @@ class Scenes:
         energy = torch.nn.functional.pad(bed.double().square().cumsum(1), (1, 0))  # [B, samples + 1]
         first = np.maximum(phrases.starts - SAMPLE_RATE // 2, 0)
         last = np.minimum(phrases.starts + taken + SAMPLE_RATE // 2, bed.shape[1])
-        rows = self._at(phrases.rows)
-        around = ((energy[rows, self._at(last)] - energy[rows, self._at(first)]) / self._tensor(last - first)).clamp(min=0).sqrt().float()
+        rows = self.bank.at(phrases.rows)
+        around = ((energy[rows, self.bank.at(last)] - energy[rows, self.bank.at(first)]) / self._tensor(last - first)).clamp(min=0).sqrt().float()
         mean = sound.rms(bed)[rows, 0]
         snr = self._tensor(np.clip(rng.normal(14, 7, len(rows)), -5, 30))
-        gain = torch.maximum(torch.maximum(around, 0.3 * mean), torch.full_like(mean, _FAINT)) * sound.decibels(snr) / level
+        gain = torch.maximum(torch.maximum(around, 0.3 * mean), torch.full_like(mean, FAINT)) * sound.decibels(snr) / level
         roomy = self._tensor(rng.random(len(bed)) < 0.5)[rows] > 0
         waves = sound.where(roomy, sound.reverberate(generator, waves, (0.1, 0.5), (0.05, 0.5), SAMPLE_RATE), waves)
         return add(speech, phrases.rows, phrases.starts, waves * gain[:, None])
@@ -218,7 +216,7 @@ class Scenes:
             if phrases is commands:
                 last = ((np.rint(ends).astype(np.int64) - 1) // FRAME_SAMPLES)[:, None]
                 labels[phrases.rows] = np.where(places >= last, IRQ, np.where(places == last - 1, IGNORE, N_IRQ))
-        return self._at(labels), torch.from_numpy(decisions).to(self.device)
+        return self.bank.at(labels), torch.from_numpy(decisions).to(self.device)
 
     # Tools.
 
@@ -232,9 +230,6 @@ class Scenes:
     def _swell(self, count: int, samples: int, generator: torch.Generator) -> Tensor:
         knots = sound.uniform(generator, -14, 6, count, 1, 2 + samples // (2 * SAMPLE_RATE))
         return sound.decibels(torch.nn.functional.interpolate(knots, samples, mode="linear", align_corners=True)[:, 0])
-
-    def _at(self, numbers: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(numbers).to(self.device)
 
     def _tensor(self, values: NDArray) -> Tensor:
         return torch.from_numpy(np.asarray(values, np.float32)).to(self.device)

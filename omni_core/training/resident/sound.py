@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from omni_core.datagen.augment import fft_size
+
 _DECAY = 6.907755  # 60 dB, as the natural logarithm of an amplitude
 
 
@@ -50,13 +52,13 @@ def reverberate(generator: torch.Generator, waves: Tensor, decay_s: tuple[float,
     energy = tails.square().sum(-1, keepdim=True).clamp(min=1e-9)
     tails = tails * (uniform(generator, *wet, len(waves))[:, None] / energy).sqrt()
     tails[:, 0] = 1
-    size = fast_size(waves.shape[1] + length)
+    size = fft_size(waves.shape[1] + length)
     return torch.fft.irfft(torch.fft.rfft(waves, size) * torch.fft.rfft(tails, size), size)[:, : waves.shape[1]]
 
 
 def band_limit(waves: Tensor, low_hz: Tensor, high_hz: Tensor, rate: int) -> Tensor:
     """`waves` with what lies below `low_hz` [B] or above `high_hz` [B] gone."""
-    size = fast_size(waves.shape[1])
+    size = fft_size(waves.shape[1])
     frequencies = torch.linspace(0, rate / 2, size // 2 + 1, device=waves.device)
     kept = (frequencies >= low_hz[:, None]) & (frequencies <= high_hz[:, None])
     return torch.fft.irfft(torch.fft.rfft(waves, size) * kept, size)[:, : waves.shape[1]]
@@ -64,7 +66,7 @@ def band_limit(waves: Tensor, low_hz: Tensor, high_hz: Tensor, rate: int) -> Ten
 
 def tilt(waves: Tensor, slope_db: Tensor, rate: int) -> Tensor:
     """`waves` through microphones whose response rises by `slope_db` [B] over the seven octaves above 90 Hz."""
-    size = fast_size(waves.shape[1])
+    size = fft_size(waves.shape[1])
     octaves = torch.log2(torch.linspace(0, rate / 2, size // 2 + 1, device=waves.device).clamp(min=90.0) / 1000)
     return torch.fft.irfft(torch.fft.rfft(waves, size) * decibels(slope_db[:, None] / 7 * octaves), size)[:, : waves.shape[1]]
 
@@ -78,8 +80,3 @@ def overdrive(waves: Tensor, by_db: Tensor) -> Tensor:
 def where(chosen: Tensor, changed: Tensor, waves: Tensor) -> Tensor:
     """`changed` in the rows `chosen` [B], else `waves`."""
     return torch.where(chosen[:, None], changed, waves)
-
-
-def fast_size(samples: int) -> int:
-    """A size of at least `samples` that a Fourier transform is fast at."""
-    return min(factor << max(0, (-(-samples // factor) - 1).bit_length()) for factor in (2, 3, 5, 9, 15))

@@ -16,10 +16,9 @@ from omni_core.training.encoders_clips import open_sets
 from omni_core.training.listening import DECISION_WEIGHT
 from omni_core.training.resident import sound
 from omni_core.training.resident.bank import joined
-from omni_core.training.resident.scenes import Scenes
+from omni_core.training.resident.scenes import WARP, Scenes
 from omni_core.training.settings import generator_of
 
-_WARP = 0.14
 _ENDS = 0.6  # share of the scenes' commands after which nothing more comes
 _MOST = 6  # clips in a row
 
@@ -50,7 +49,7 @@ class ResidentSounds:
         bank, samples = self.scenes.answers, self.frames * FRAME_SAMPLES
         clips = rng.integers(len(bank), size=rows)
         starts = (rng.random(rows) * np.maximum(bank.lengths[clips] - samples, 1)).astype(np.int64)
-        waves = bank.read(self._at(clips), self._at(-starts), samples)
+        waves = bank.read(self.bank.at(clips), self.bank.at(-starts), samples)
         return waves * sound.decibels(torch.from_numpy(rng.uniform(-3, 7, (rows, 1)).astype(np.float32)).to(self.device))
 
     def _clips(self, rows: int, rng: np.random.Generator, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -59,7 +58,7 @@ class ResidentSounds:
         sets = rng.choice(len(self.shares), (rows, _MOST), p=self.shares)
         first, last = np.array(self._starts[:-1])[sets], np.array(self._starts[1:])[sets]
         clips = first + (rng.random(sets.shape) * (last - first)).astype(np.int64)
-        speeds = np.exp(rng.uniform(-_WARP, _WARP, clips.shape))
+        speeds = np.exp(rng.uniform(-WARP, WARP, clips.shape))
         taken = np.ceil(self.bank.lengths[clips] * SAMPLE_RATE / self.bank.rate / speeds).astype(np.int64)
         taken += (rng.uniform(0.02, 0.3, clips.shape) * SAMPLE_RATE).astype(np.int64)
         ends = np.cumsum(taken, axis=1)
@@ -70,9 +69,9 @@ class ResidentSounds:
             at = np.flatnonzero(inside[:, place])
             if not len(at):
                 break
-            starts = self._at(ends[at, place] - taken[at, place])
+            starts = self.bank.at(ends[at, place] - taken[at, place])
             speed = torch.from_numpy(speeds[at, place]).to(self.device)
-            waves[self._at(at)] += self.bank.resampled(self._at(clips[at, place]), starts, samples, SAMPLE_RATE, speed)
+            waves[self.bank.at(at)] += self.bank.resampled(self.bank.at(clips[at, place]), starts, samples, SAMPLE_RATE, speed)
             for row in at:
                 texts[row] += ([1] if texts[row] else []) + self._texts[clips[row, place]]  # a space between
         lengths = torch.tensor([len(text) for text in texts], device=self.device)
@@ -94,6 +93,3 @@ class ResidentSounds:
         waves = waves + noisy * noise * level * sound.decibels(-sound.uniform(generator, 3, 28, rows))[:, None]
         waves = sound.tilt(waves, sound.uniform(generator, -10, 10, rows), SAMPLE_RATE)
         return (waves * sound.decibels(sound.uniform(generator, -18, 6, rows))[:, None]).clamp(-1, 1)
-
-    def _at(self, numbers: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.asarray(numbers, np.int64)).to(self.device)
